@@ -1,0 +1,317 @@
+//! What happened: [`Event`], [`AuditSink`], and a sink for `tracing`.
+//!
+//! The public answers of a reset are deliberately silent. Everything they leave out is here: one
+//! closed set of events, each with time, correlation, subject and cause (R74, R75). No event holds
+//! a token, a password, a hash, an address or anything that a person typed (R76); identifiers
+//! appear as keyed pseudonyms.
+
+mod trace;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::account::{Tenant, UserId};
+use crate::clock::Timestamp;
+use crate::error::{Backend, BoxError};
+use crate::queue::JobId;
+use crate::token::Selector;
+
+pub use trace::TracingSink;
+
+/// A keyed digest of the canonical identifier: equal for equal identifiers, and nothing can be
+/// read out of it without the key.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub struct Pseudonym([u8; 16]);
+
+impl Pseudonym {
+    pub(crate) const fn new(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Pseudonym {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::token::hex(f, &self.0)
+    }
+}
+
+impl fmt::Debug for Pseudonym {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pseudonym({self})")
+    }
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Event {
+    /// When, in UTC.
+    pub at: Timestamp,
+    /// What.
+    pub kind: EventKind,
+    /// The tenant.
+    pub tenant: Option<Tenant>,
+    /// The account, where it is known.
+    pub user: Option<UserId>,
+    /// What was typed, as a pseudonym.
+    pub identifier: Option<Pseudonym>,
+    /// Where the request came from: an IPv4 address or an IPv6 /64.
+    pub source: Option<IpAddr>,
+    /// The job: the same from the request to the mail.
+    pub job: Option<JobId>,
+    /// The token: the same from the mail to the new password.
+    pub token: Option<Selector>,
+}
+
+impl Event {
+    pub(crate) fn new(at: Timestamp, kind: EventKind) -> Self {
+        Self {
+            at,
+            kind,
+            tenant: None,
+            user: None,
+            identifier: None,
+            source: None,
+            job: None,
+            token: None,
+        }
+    }
+}
+
+/// How much attention an event asks for.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Severity {
+    /// The ordinary course of things.
+    Info,
+    /// A limit was reached or a part failed; worth a look when it repeats.
+    Warn,
+    /// What an attack, or a defect of the application, looks like.
+    Critical,
+}
+
+/// Why no link was mailed although one was asked for.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Withheld {
+    /// No such account.
+    Unknown,
+    /// The account is disabled.
+    Disabled,
+    /// The account has no verified address, or the identifier names an unverified one.
+    Unverified,
+    /// The account has no local password.
+    External,
+    /// The identifier was over its limit when it was asked for.
+    IdentifierLimit,
+    /// The account has had its mails for now.
+    MailLimit,
+    /// The account's live tokens fill its places; its owner holds them already.
+    LiveTokens,
+    /// The account belongs to another tenant.
+    WrongTenant,
+}
+
+/// Why a token was refused.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Refused {
+    /// Not the shape of a token.
+    Malformed,
+    /// No such selector.
+    Unknown,
+    /// The verifier is not the one, the record was edited, or its key left the ring.
+    WrongVerifier,
+    /// The token is of another tenant.
+    WrongTenant,
+    /// Its life is over.
+    Expired,
+    /// It changed a password before.
+    Spent,
+    /// It was revoked.
+    Revoked,
+    /// Another caller is using it.
+    InProgress,
+    /// The account is gone.
+    AccountGone,
+    /// The account is disabled.
+    AccountDisabled,
+    /// The account's password was changed since.
+    CredentialChanged,
+    /// The address that it went to is no longer a verified address of the account.
+    AddressGone,
+    /// The new password was refused.
+    Password,
+    /// The recovery policy said no.
+    Denied,
+    /// The recovery policy asks for a second factor, or the account has one and no policy is set.
+    StepUp,
+    /// The hashing pool is full.
+    Busy,
+}
+
+/// What happened, from a closed set.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A reset was asked for and a job was queued.
+    Requested {
+        /// Whether the identifier was over its limit.
+        suppressed: bool,
+    },
+    /// A source was over its limit and was told so.
+    RateLimited,
+    /// A token was made for an account.
+    Issued,
+    /// No mail was sent, and why.
+    Withheld(Withheld),
+    /// A link was handed to the mailer, which took it.
+    LinkSent,
+    /// A notice of a changed password was handed to the mailer, which took it.
+    NoticeSent,
+    /// A mail could not be sent this time.
+    MailFailed {
+        /// Which try it was.
+        attempt: u32,
+    },
+    /// A job was given up.
+    DeadLetter {
+        /// How many tries it had.
+        attempts: u32,
+    },
+    /// A token was proven.
+    Verified,
+    /// A token was refused.
+    Refused(Refused),
+    /// The password was changed.
+    Completed,
+    /// Everything after the change is done: siblings revoked, sessions ended, notices queued.
+    Settled {
+        /// Whether the sweep did it, for a process that did not finish.
+        by_sweep: bool,
+    },
+    /// The change stands, but something after it is left to the sweep.
+    SettlePending,
+    /// The store of passwords failed while changing one; the sweep will find out what happened.
+    ChangeUncertain,
+    /// Tokens were revoked.
+    Revoked {
+        /// How many.
+        count: u64,
+    },
+    /// Dead records were deleted.
+    Purged {
+        /// How many.
+        count: u64,
+    },
+    /// A plugged-in part failed; nothing was opened by it.
+    BackendFailed {
+        /// Which part.
+        backend: Backend,
+        /// In which step.
+        step: Step,
+    },
+    /// A plugged-in part panicked in the worker.
+    WorkerPanicked,
+}
+
+/// A step of the journey.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Step {
+    /// Asking for a link.
+    Request,
+    /// Minting and mailing it.
+    Deliver,
+    /// Mailing the notice.
+    Notice,
+    /// Proving the token.
+    Verify,
+    /// Changing the password.
+    Complete,
+    /// What follows the change.
+    Settle,
+    /// Finishing what others left.
+    Sweep,
+    /// The worker's own book-keeping.
+    Work,
+    /// Revoking and purging.
+    Operate,
+}
+
+impl EventKind {
+    /// The stable name, from OWASP's logging vocabulary where it has one.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Requested { .. } => "password_reset_requested",
+            Self::RateLimited => "excess_rate_limit_exceeded",
+            Self::Issued => "authn_token_created",
+            Self::Withheld(_) => "password_reset_withheld",
+            Self::LinkSent => "password_reset_link_sent",
+            Self::NoticeSent => "password_reset_notice_sent",
+            Self::MailFailed { .. } => "password_reset_mail_failed",
+            Self::DeadLetter { .. } => "password_reset_dead_letter",
+            Self::Verified => "password_reset_token_verified",
+            Self::Refused(Refused::Spent) => "authn_token_reuse",
+            Self::Refused(_) => "authn_password_change_fail",
+            Self::Completed => "authn_password_change",
+            Self::Settled { .. } => "password_reset_settled",
+            Self::SettlePending => "password_reset_settle_pending",
+            Self::ChangeUncertain => "password_reset_change_uncertain",
+            Self::Revoked { .. } => "authn_token_revoked",
+            Self::Purged { .. } => "password_reset_purged",
+            Self::BackendFailed { .. } => "password_reset_backend_failed",
+            Self::WorkerPanicked => "password_reset_worker_panicked",
+        }
+    }
+
+    /// How much attention it asks for.
+    pub const fn severity(self) -> Severity {
+        match self {
+            Self::Refused(Refused::Spent | Refused::WrongVerifier | Refused::WrongTenant)
+            | Self::DeadLetter { .. }
+            | Self::ChangeUncertain
+            | Self::WorkerPanicked => Severity::Critical,
+            Self::RateLimited
+            | Self::MailFailed { .. }
+            | Self::Refused(_)
+            | Self::SettlePending
+            | Self::Settled { by_sweep: true }
+            | Self::BackendFailed { .. } => Severity::Warn,
+            _ => Severity::Info,
+        }
+    }
+}
+
+/// Where events go.
+///
+/// # Contract
+///
+/// - `record` MUST NOT block or wait: hand the event to a buffer or a queue of your own. It is
+///   called on the request path, and the flow never waits for an audit trail (R77).
+/// - An error is counted ([`ResetFlow::audit_failures`](crate::ResetFlow::audit_failures)) and
+///   stops nothing; answer one when the event is lost.
+pub trait AuditSink: Send + Sync + 'static {
+    /// Takes one event.
+    ///
+    /// # Errors
+    ///
+    /// Any error when the event could not be taken.
+    fn record(&self, event: &Event) -> Result<(), BoxError>;
+}
+
+macro_rules! forward {
+    ($($pointer:ident),+) => { $(
+        impl<T: AuditSink + ?Sized> AuditSink for $pointer<T> {
+            fn record(&self, event: &Event) -> Result<(), BoxError> {
+                (**self).record(event)
+            }
+        }
+    )+ };
+}
+forward!(Arc, Box);

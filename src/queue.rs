@@ -1,0 +1,251 @@
+//! Work that waits: [`JobQueue`], [`Job`], [`Lease`].
+//!
+//! A request only appends a job; everything that depends on whether an account exists happens in a
+//! worker. A job holds what was typed and where it came from, never a token: the worker mints the
+//! token at the moment of sending, so a copy of the queue is worth nothing (W13, R19).
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::account::{Address, Identifier, Tenant, UserId};
+use crate::clock::Timestamp;
+use crate::error::BoxError;
+use crate::wire::{Fields, Reader};
+
+/// The name of a job; random. It is also the correlation id of the audit events it causes.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct JobId([u8; 16]);
+
+impl JobId {
+    /// A job's id from random bytes, or read back from a queue.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes to store.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::token::hex(f, &self.0)
+    }
+}
+
+impl fmt::Debug for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JobId({self})")
+    }
+}
+
+/// What a job is about.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Task {
+    /// Somebody asked for a link.
+    Deliver {
+        /// What they typed.
+        identifier: Identifier,
+        /// Over the identifier's limit: everything is done but the mail.
+        suppressed: bool,
+    },
+    /// A password was changed; tell its owner at one address.
+    Notice {
+        /// The account.
+        user: UserId,
+        /// Its tenant.
+        tenant: Option<Tenant>,
+        /// One of the verified addresses that the account had at the time.
+        address: Address,
+        /// The account's language.
+        locale: Option<String>,
+        /// When the password was changed.
+        at: Timestamp,
+    },
+    /// Bytes that this version of the crate cannot read, perhaps of a newer version. A worker puts
+    /// the job back until its tries are used up.
+    Unreadable(Vec<u8>),
+}
+
+const FORMAT: u8 = 1;
+const DELIVER: u8 = 1;
+const NOTICE: u8 = 2;
+
+impl Task {
+    /// The stable bytes that a queue stores. They name a person, so treat them as personal data;
+    /// they hold no secret.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![FORMAT];
+        let text = |text: Option<&str>, out: &mut Vec<u8>| out.optional(text.map(str::as_bytes));
+        match self {
+            Self::Deliver {
+                identifier,
+                suppressed,
+            } => {
+                out.bytes(&[DELIVER, u8::from(*suppressed)]);
+                text(identifier.tenant().map(Tenant::as_str), &mut out);
+                out.field(identifier.as_str().as_bytes());
+            }
+            Self::Notice {
+                user,
+                tenant,
+                address,
+                locale,
+                at,
+            } => {
+                out.bytes(&[NOTICE]);
+                text(tenant.as_ref().map(Tenant::as_str), &mut out);
+                out.field(user.as_str().as_bytes());
+                out.field(address.as_str().as_bytes());
+                text(locale.as_deref(), &mut out);
+                out.number(at.unix_micros());
+            }
+            Self::Unreadable(bytes) => return bytes.clone(),
+        }
+        out
+    }
+
+    /// Reads stored bytes; total. What this version of the crate does not know becomes
+    /// [`Task::Unreadable`], so that one odd row never blocks a queue.
+    pub fn decode(bytes: &[u8]) -> Self {
+        Self::read(bytes).unwrap_or_else(|| Self::Unreadable(bytes.to_vec()))
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader(bytes);
+        if reader.byte()? != FORMAT {
+            return None;
+        }
+        let kind = reader.byte()?;
+        let task = match kind {
+            DELIVER => {
+                let suppressed = reader.byte()? != 0;
+                let tenant = tenant(&mut reader)?;
+                let identifier = Identifier::parse(reader.text()?).ok()?;
+                let identifier = match tenant {
+                    Some(tenant) => identifier.in_tenant(tenant),
+                    None => identifier,
+                };
+                Self::Deliver {
+                    identifier,
+                    suppressed,
+                }
+            }
+            NOTICE => Self::Notice {
+                tenant: tenant(&mut reader)?,
+                user: UserId::parse(reader.text()?).ok()?,
+                address: Address::parse(reader.text()?).ok()?,
+                locale: reader.optional_text()?.map(str::to_owned),
+                at: Timestamp::from_unix_micros(reader.number()?),
+            },
+            _ => return None,
+        };
+        reader.end()?;
+        Some(task)
+    }
+}
+
+fn tenant(reader: &mut Reader<'_>) -> Option<Option<Tenant>> {
+    reader
+        .optional_text()?
+        .map(|text| Tenant::parse(text).ok())
+        .map_or(Some(None), |t| t.map(Some))
+}
+
+/// One piece of work.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Job {
+    /// Its name; unique.
+    pub id: JobId,
+    /// When it may start.
+    pub due: Timestamp,
+    /// What it is about.
+    pub task: Task,
+}
+
+/// The right to work on a job for a while. `attempt` tells one lease of a job from the next.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Lease {
+    /// The job.
+    pub job: JobId,
+    /// How often the job has been leased, this time included: 1 at the first try.
+    pub attempt: u32,
+}
+
+/// A job together with the lease on it.
+#[derive(Clone, Debug)]
+pub struct LeasedJob {
+    /// The lease.
+    pub lease: Lease,
+    /// The job.
+    pub job: Job,
+}
+
+/// Where jobs wait.
+///
+/// # Contract
+///
+/// Each line names the check of `testing::kit::queue` that shows it.
+///
+/// - A pushed job MUST come back exactly as it was (`a_job_comes_back_as_it_went_in`), and MUST
+///   survive what the application's accepted requests must survive. Otherwise a mail is lost.
+/// - `push` MUST take the same work for every job. Otherwise its time tells who asked.
+/// - `lease` MUST give a job to one caller only while its lease lasts
+///   (`a_job_is_leased_to_one_worker`), never before it is due (`a_job_is_not_leased_before_it_is_due`),
+///   and again once the lease is over (`a_lost_lease_is_handed_over`); the longest due first, at
+///   most `max`. Otherwise mails are sent twice, or never.
+/// - `lease` MUST count the attempt (`every_lease_counts_an_attempt`). Otherwise a job that kills
+///   its worker is tried for ever.
+/// - `ack` and `retry` MUST act for the present lease only (`an_old_lease_settles_nothing`).
+///   Otherwise a slow worker removes a job that another one has taken over.
+/// - `ack` MUST remove the job (`an_acknowledged_job_never_returns`).
+#[async_trait]
+pub trait JobQueue: Send + Sync + 'static {
+    /// Appends a job.
+    async fn push(&self, job: &Job) -> Result<(), BoxError>;
+
+    /// Leases up to `max` jobs that are due at `now`, until `until`.
+    async fn lease(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        max: u32,
+    ) -> Result<Vec<LeasedJob>, BoxError>;
+
+    /// Removes a finished job; `false` when the lease is not the present one.
+    async fn ack(&self, lease: &Lease) -> Result<bool, BoxError>;
+
+    /// Ends the lease and makes the job due again at `due`; `false` when the lease is not the
+    /// present one.
+    async fn retry(&self, lease: &Lease, due: Timestamp) -> Result<bool, BoxError>;
+}
+
+macro_rules! forward {
+    ($($pointer:ident),+) => { $(
+        #[async_trait]
+        impl<T: JobQueue + ?Sized> JobQueue for $pointer<T> {
+            async fn push(&self, job: &Job) -> Result<(), BoxError> {
+                (**self).push(job).await
+            }
+            async fn lease(
+                &self,
+                now: Timestamp,
+                until: Timestamp,
+                max: u32,
+            ) -> Result<Vec<LeasedJob>, BoxError> {
+                (**self).lease(now, until, max).await
+            }
+            async fn ack(&self, lease: &Lease) -> Result<bool, BoxError> {
+                (**self).ack(lease).await
+            }
+            async fn retry(&self, lease: &Lease, due: Timestamp) -> Result<bool, BoxError> {
+                (**self).retry(lease, due).await
+            }
+        }
+    )+ };
+}
+forward!(Arc, Box);

@@ -1,0 +1,163 @@
+//! Digests: what a store keeps of a token, and of the account that the token was made for.
+//!
+//! Pure: keys and fields in, bytes out. The one constant-time comparison of the crate is here.
+
+use std::fmt;
+
+use hmac::Mac;
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::account::{Account, Address, MAX_ADDRESSES, Tenant, UserId};
+use crate::clock::Timestamp;
+use crate::token::keyring::{HmacSha256, Key};
+use crate::token::{Purpose, Verifier};
+use crate::wire::Fields;
+
+/// HMAC-SHA-256 over a token and everything that it was made for.
+///
+/// Has no `PartialEq`, so that nobody compares it with a short-circuit (R40, W20):
+///
+/// ```compile_fail
+/// use password_reset::token::TokenDigest;
+/// assert!(TokenDigest::from_bytes([0; 32]) == TokenDigest::from_bytes([0; 32]));
+/// ```
+#[derive(Clone)]
+pub struct TokenDigest([u8; 32]);
+
+impl TokenDigest {
+    /// A digest read back from a store.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes to store. Knowing them does not help to make the token.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Constant-time equality.
+    pub(crate) fn matches(&self, other: &Self) -> Choice {
+        self.0.ct_eq(&other.0)
+    }
+}
+
+impl fmt::Debug for TokenDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenDigest([REDACTED])")
+    }
+}
+
+/// A keyed digest of the account's credential and of the address that the token went to, as both
+/// were when the token was made. Opaque to a store.
+///
+/// The first half covers the credential, the second the credential and the address, so the flow
+/// can tell "the password was changed" from "the address is gone".
+#[derive(Clone)]
+pub struct Epoch([u8; 32]);
+
+/// How an account looks today beside a token's [`Epoch`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Freshness {
+    /// Same credential, and the address is still one of the account's verified addresses.
+    Same,
+    /// Same credential, but the address is no longer one of the account's verified addresses.
+    AddressGone,
+    /// The credential is another one: the password was changed, by whatever path.
+    CredentialChanged,
+}
+
+impl Epoch {
+    /// An epoch read back from a store.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes to store.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The epoch of a token that goes to `address`.
+    pub(crate) fn of(key: &Key, account: &Account, address: &Address) -> Self {
+        let credential = credential_mac(key, account);
+        let mut bytes = [0; 32];
+        let (first, second) = bytes.split_at_mut(16);
+        first.copy_from_slice(&half(credential.clone(), None));
+        second.copy_from_slice(&half(credential, Some(address)));
+        Self(bytes)
+    }
+
+    /// Compares in constant time, in work that depends on the number of addresses only.
+    pub(crate) fn compare(&self, key: &Key, account: &Account) -> Freshness {
+        let (first, second) = self.0.split_at(16);
+        let credential = credential_mac(key, account);
+        let same_credential = half(credential.clone(), None).as_slice().ct_eq(first);
+        let mut same_address = Choice::from(0);
+        for address in account.verified.iter().take(MAX_ADDRESSES) {
+            same_address |= half(credential.clone(), Some(address))
+                .as_slice()
+                .ct_eq(second);
+        }
+        match (bool::from(same_credential), bool::from(same_address)) {
+            (true, true) => Freshness::Same,
+            (true, false) => Freshness::AddressGone,
+            (false, _) => Freshness::CredentialChanged,
+        }
+    }
+}
+
+impl fmt::Debug for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Epoch([REDACTED])")
+    }
+}
+
+fn credential_mac(key: &Key, account: &Account) -> HmacSha256 {
+    let mut mac = key.epoch.clone();
+    mac.optional(
+        account
+            .tenant
+            .as_ref()
+            .map(|tenant| tenant.as_str().as_bytes()),
+    );
+    mac.field(account.id.as_str().as_bytes());
+    mac.field(account.credential.expose());
+    mac
+}
+
+/// 128 bits are plenty here: the key is secret, and a collision only keeps a dead token alive.
+fn half(mut mac: HmacSha256, address: Option<&Address>) -> [u8; 16] {
+    mac.optional(address.map(|address| address.as_str().as_bytes()));
+    let full: [u8; 32] = mac.finalize().into_bytes().into();
+    let mut half = [0; 16];
+    half.copy_from_slice(full.split_at(16).0);
+    half
+}
+
+impl Fields for HmacSha256 {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.update(bytes);
+    }
+}
+
+/// Everything that a token claims to be, beside its verifier.
+pub(crate) struct Claims<'a> {
+    pub(crate) purpose: Purpose,
+    pub(crate) tenant: Option<&'a Tenant>,
+    pub(crate) user: &'a UserId,
+    pub(crate) epoch: &'a Epoch,
+    pub(crate) expires_at: Timestamp,
+}
+
+impl Claims<'_> {
+    pub(crate) fn digest(&self, key: &Key, verifier: &Verifier) -> TokenDigest {
+        let mut mac = key.token.clone();
+        mac.field(self.purpose.as_str().as_bytes());
+        mac.optional(self.tenant.map(|tenant| tenant.as_str().as_bytes()));
+        mac.field(self.user.as_str().as_bytes());
+        mac.field(&self.epoch.0);
+        mac.number(self.expires_at.unix_micros());
+        mac.field(verifier.expose());
+        TokenDigest(mac.finalize().into_bytes().into())
+    }
+}

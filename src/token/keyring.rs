@@ -1,0 +1,163 @@
+//! Keys: one active, any number of older ones, each with an id (R90).
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::error::BoxError;
+use crate::random::{self, Random, SystemRandom};
+
+pub(crate) type HmacSha256 = Hmac<Sha256>;
+
+/// The shortest and the longest secret of a [`Key`], in bytes.
+const KEY_BYTES: std::ops::RangeInclusive<usize> = 32..=1024;
+
+/// The name of a key, stored beside every digest made with it. A date does well: `20261122`.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct KeyId(pub u32);
+
+/// Why a [`Keyring`] cannot be made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidKeyring {
+    /// A secret is shorter than 32 or longer than 1,024 bytes.
+    #[error("a key needs 32 to 1024 secret bytes")]
+    KeyLength,
+    /// Two keys have the same id.
+    #[error("two keys have the id {}", .0.0)]
+    DuplicateId(KeyId),
+}
+
+/// One secret of the application. Only keys derived from it are kept; the bytes are wiped.
+#[derive(Clone)]
+pub struct Key {
+    pub(crate) id: KeyId,
+    pub(crate) token: HmacSha256,
+    pub(crate) epoch: HmacSha256,
+    pub(crate) limit: HmacSha256,
+    pub(crate) audit: HmacSha256,
+}
+
+impl Key {
+    /// A key from the host's secret store: 32 to 1,024 bytes that nobody else knows.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidKeyring::KeyLength`] for any other length.
+    pub fn new(id: KeyId, secret: &[u8]) -> Result<Self, InvalidKeyring> {
+        if !KEY_BYTES.contains(&secret.len()) {
+            return Err(InvalidKeyring::KeyLength);
+        }
+        let derive = |label: &str| {
+            let mut mac = keyed(secret)?;
+            mac.update(b"password-reset v1 ");
+            mac.update(label.as_bytes());
+            let derived = Zeroizing::new(<[u8; 32]>::from(mac.finalize().into_bytes()));
+            keyed(derived.as_ref())
+        };
+        Ok(Self {
+            id,
+            token: derive("token")?,
+            epoch: derive("epoch")?,
+            limit: derive("limit")?,
+            audit: derive("audit")?,
+        })
+    }
+}
+
+fn keyed(secret: &[u8]) -> Result<HmacSha256, InvalidKeyring> {
+    // HMAC takes keys of any length; the error cannot happen and is passed on all the same.
+    HmacSha256::new_from_slice(secret).map_err(|_| InvalidKeyring::KeyLength)
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The derived keys are not shown.
+        f.debug_struct("Key")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The keys that tokens, limiter buckets and audit pseudonyms are made with.
+///
+/// New tokens use the active key; tokens of older keys are honoured for as long as the key stays in
+/// the ring. To rotate: add a new active key, keep the old one for a token's life time, drop it.
+/// Limiter buckets and pseudonyms follow the active key, so they start afresh at a rotation.
+///
+/// There is no default key: a key that ships with a library is known to everyone.
+///
+/// ```
+/// use password_reset::token::{Key, KeyId, Keyring};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (new_secret, old_secret) = ([1; 32], [2; 32]);
+/// let ring = Keyring::new(Key::new(KeyId(20261122), &new_secret)?)
+///     .with_older(Key::new(KeyId(20260801), &old_secret)?)?;
+/// // Refused: a secret that is too short.
+/// assert!(Key::new(KeyId(1), b"secret").is_err());
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Keyring {
+    active: Key,
+    older: Vec<Key>,
+}
+
+impl Keyring {
+    /// A ring of one key.
+    pub fn new(active: Key) -> Self {
+        Self {
+            active,
+            older: Vec::new(),
+        }
+    }
+
+    /// Adds a key that made tokens which may still be on their way.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidKeyring::DuplicateId`] when the ring has a key of that id.
+    pub fn with_older(mut self, key: Key) -> Result<Self, InvalidKeyring> {
+        if self.get(key.id).is_some() {
+            return Err(InvalidKeyring::DuplicateId(key.id));
+        }
+        self.older.push(key);
+        Ok(self)
+    }
+
+    /// A random key that dies with the process, for tests and demonstrations: every link stops
+    /// working at a restart, and two processes do not know each other's links.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's generator failed.
+    pub fn ephemeral() -> Result<Self, BoxError> {
+        Self::from_random(&SystemRandom)
+    }
+
+    pub(crate) fn from_random(random: &dyn Random) -> Result<Self, BoxError> {
+        let secret = random::secret::<32>(random)?;
+        Ok(Self::new(Key::new(KeyId(0), secret.as_ref())?))
+    }
+
+    pub(crate) fn active(&self) -> &Key {
+        &self.active
+    }
+
+    pub(crate) fn get(&self, id: KeyId) -> Option<&Key> {
+        std::iter::once(&self.active)
+            .chain(&self.older)
+            .find(|key| key.id == id)
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring")
+            .field("active", &self.active.id)
+            .finish_non_exhaustive()
+    }
+}

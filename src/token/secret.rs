@@ -1,0 +1,163 @@
+//! The secret itself: [`LinkToken`] on its way out, [`PresentedToken`] on its way back.
+
+use std::fmt;
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use secrecy::{ExposeSecret, SecretBox, SecretString};
+use zeroize::Zeroizing;
+
+use crate::error::BoxError;
+use crate::random::{self, Random};
+
+const SELECTOR_BYTES: usize = 16;
+const VERIFIER_BYTES: usize = 32;
+const TOKEN_BYTES: usize = SELECTOR_BYTES + VERIFIER_BYTES;
+/// The length of every link token: 48 bytes in base64url, which needs no padding.
+pub const LINK_TOKEN_CHARS: usize = 64;
+
+/// Where a token's record is found. Not a secret by itself: it proves nothing.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Selector([u8; SELECTOR_BYTES]);
+
+impl Selector {
+    /// A selector read back from a store.
+    pub const fn from_bytes(bytes: [u8; SELECTOR_BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// The key to store it under: compare it byte by byte, never as text.
+    pub const fn as_bytes(&self) -> &[u8; SELECTOR_BYTES] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Selector({self})")
+    }
+}
+
+/// Hexadecimal, so that it is never mistaken for a piece of the mailed token.
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex(f, &self.0)
+    }
+}
+
+/// Lower-case hexadecimal digits of `bytes`.
+pub(crate) fn hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
+/// The secret half of a token. It never leaves the process except inside a mail.
+pub struct Verifier(SecretBox<[u8; VERIFIER_BYTES]>);
+
+impl Verifier {
+    pub(crate) fn expose(&self) -> &[u8; VERIFIER_BYTES] {
+        self.0.expose_secret()
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Verifier([REDACTED])")
+    }
+}
+
+/// A fresh token as it goes into a link: exactly 64 characters of base64url (R1, R2).
+///
+/// Made only by the flow's worker at the moment of sending. It cannot be cloned, compared or
+/// printed; [`Debug`](fmt::Debug) is redacted.
+pub struct LinkToken(SecretString);
+
+impl LinkToken {
+    /// The text to put into the link.
+    ///
+    /// # Security
+    ///
+    /// Whoever reads this text can change the account's password. Hand it to the mailer and to
+    /// nothing else: no log, no database, no answer to the requester.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// A token from the generator, with the halves that its record is made of.
+    pub(crate) fn generate(random: &dyn Random) -> Result<(Self, PresentedToken), BoxError> {
+        let raw = random::secret::<TOKEN_BYTES>(random)?;
+        let mut text = Zeroizing::new([0; LINK_TOKEN_CHARS]);
+        let text = Base64UrlUnpadded::encode(raw.as_ref(), text.as_mut())
+            .map_err(|_| "a token does not fit its buffer")?;
+        // `From<&str>` allocates exactly; nothing is left behind unwiped.
+        let token = Self(SecretString::from(text));
+        Ok((token, PresentedToken::split(&raw)))
+    }
+}
+
+impl fmt::Debug for LinkToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LinkToken([REDACTED])")
+    }
+}
+
+/// The text is not a token. It does not say why: the reason would only help who is guessing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not a token")]
+pub struct Malformed;
+
+/// A token that somebody presented, taken apart. Well formed; not yet proven.
+pub struct PresentedToken {
+    /// Where its record would be.
+    pub selector: Selector,
+    /// What would prove it.
+    pub verifier: Verifier,
+}
+
+impl PresentedToken {
+    /// Reads a link token. Total: any text gives an answer, in constant memory.
+    ///
+    /// ```
+    /// use password_reset::token::PresentedToken;
+    ///
+    /// let text = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    /// assert!(PresentedToken::parse(text).is_ok());
+    /// // One spelling only (W21): no padding, no white space, no other alphabet, no other length.
+    /// for other in [&format!("{text}="), &format!(" {text}"), &text.replace('A', "+"), "", "null"] {
+    ///     assert!(PresentedToken::parse(other).is_err());
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] for anything but 64 characters of base64url. The length is looked at first
+    /// (R44, W26).
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        if text.len() != LINK_TOKEN_CHARS {
+            return Err(Malformed);
+        }
+        let mut raw = Zeroizing::new([0; TOKEN_BYTES]);
+        Base64UrlUnpadded::decode(text, raw.as_mut()).map_err(|_| Malformed)?;
+        Ok(Self::split(&raw))
+    }
+
+    fn split(raw: &[u8; TOKEN_BYTES]) -> Self {
+        let mut selector = [0; SELECTOR_BYTES];
+        let (head, tail) = raw.split_at(SELECTOR_BYTES);
+        selector.copy_from_slice(head);
+        let verifier = SecretBox::init_with_mut(|bytes: &mut [u8; VERIFIER_BYTES]| {
+            bytes.copy_from_slice(tail);
+        });
+        Self {
+            selector: Selector(selector),
+            verifier: Verifier(verifier),
+        }
+    }
+}
+
+impl fmt::Debug for PresentedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The verifier is not shown.
+        f.debug_struct("PresentedToken")
+            .field("selector", &self.selector)
+            .finish_non_exhaustive()
+    }
+}
