@@ -14,8 +14,10 @@ use secrecy::{ExposeSecret, SecretString};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 use zeroize::Zeroizing;
 
+mod hasher;
 mod policy;
 
+pub use hasher::{Argon2id, Ceilings, HasherError, PasswordHasher, Scratch, WeakParameters};
 pub use policy::{Context, PasswordRejected, Policy, PolicyError, Violation};
 
 /// The most bytes a password may have, before and after normalisation.
