@@ -7,6 +7,42 @@
 //!
 //! This module is not a strength meter, and it has no composition rules: "one digit, one symbol"
 //! makes passwords weaker and people unhappy (NIST SP 800-63B-4, R47).
+//!
+//! Registration, password change and login should use the same parts, or a password that was
+//! accepted in one place is refused in another (R54):
+//!
+//! ```
+//! use password_reset::password::{Argon2id, Candidate, Context, HashPool, Policy};
+//!
+//! # fn block_on<F: Future>(future: F) -> F::Output {
+//! #     use std::{pin::pin, sync::Arc, task, thread};
+//! #     struct Unpark(thread::Thread);
+//! #     impl task::Wake for Unpark { fn wake(self: Arc<Self>) { self.0.unpark() } }
+//! #     let waker = Arc::new(Unpark(thread::current())).into();
+//! #     let mut future = pin!(future);
+//! #     loop {
+//! #         match future.as_mut().poll(&mut task::Context::from_waker(&waker)) {
+//! #             task::Poll::Ready(output) => return output,
+//! #             task::Poll::Pending => thread::park(),
+//! #         }
+//! #     }
+//! # }
+//! # block_on(async {
+//! let policy = Policy::default().context_words(["Acme"]);
+//! let context = Context::default().word("jane@example.com");
+//! let pool = HashPool::new(Argon2id::default())?;
+//!
+//! // Registration, change and reset.
+//! assert!(policy.parse("acme-acme-acme-1", &context).is_err());
+//! let password = policy.parse("seven quiet owls at noon", &context)?;
+//! let stored = pool.hash(password).await?;
+//!
+//! // Login. The policy is not asked: older passwords stay valid.
+//! let candidate = Candidate::parse("seven quiet owls at noon")?;
+//! assert!(pool.verify(candidate, stored).await?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
 
 use std::fmt;
 
@@ -16,9 +52,11 @@ use zeroize::Zeroizing;
 
 mod hasher;
 mod policy;
+mod pool;
 
 pub use hasher::{Argon2id, Ceilings, HasherError, PasswordHasher, Scratch, WeakParameters};
 pub use policy::{Context, PasswordRejected, Policy, PolicyError, Violation};
+pub use pool::{HashPool, HashPoolBuilder, PoolError, PoolStats};
 
 /// The most bytes a password may have, before and after normalisation.
 ///
