@@ -1,18 +1,3 @@
-//! Placeholder front page; README becomes the crate documentation.
+//! Placeholder while the workspace is laid out.
 
-pub mod account;
-pub mod audit;
-pub mod clock;
-pub mod error;
-pub mod limit;
 pub mod password;
-pub mod queue;
-mod random;
-pub mod recovery;
-pub mod store;
-pub mod token;
-mod wire;
-
-pub use clock::Timestamp;
-#[cfg(feature = "testing")]
-pub mod testing;

@@ -1,0 +1,897 @@
+//! What a new password must be: long enough, bounded, and not the first thing an attacker tries.
+//!
+//! Pure: no I/O, no clock. Every rule that a password breaks is told at once (R52), and none of
+//! them asks for digits or symbols (R47).
+
+use std::fmt;
+
+use secrecy::SecretString;
+use unicode_normalization::UnicodeNormalization;
+use zeroize::Zeroizing;
+
+use super::{MAX_PASSWORD_BYTES, NewPassword, normalize};
+
+/// The rules for a new password.
+///
+/// The default asks for 15 to 256 code points, because the password is the only factor (NIST SP
+/// 800-63B-4, R45, R46). It can be made stricter; what would make it weaker than the standard is an
+/// error.
+///
+/// ```
+/// use password_reset::password::{Context, Policy, Violation};
+///
+/// let policy = Policy::default().context_words(["Acme"]);
+/// let refused = policy.parse("acme 1", &Context::default()).unwrap_err();
+/// assert_eq!(refused.violations(), [Violation::TooShort { min: 15 }, Violation::ContextWord]);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Policy {
+    floor: usize,
+    min: usize,
+    max: usize,
+    hasher_bytes: Option<usize>,
+    host: Words,
+}
+
+impl Policy {
+    /// The rules for accounts that can only be entered with a second factor: the minimum falls to 8
+    /// (R45).
+    ///
+    /// Use it only where the second factor is *enforced* at login for every account that this
+    /// policy judges.
+    pub fn with_second_factor_enforced() -> Self {
+        Self {
+            floor: FLOOR_WITH_SECOND_FACTOR,
+            min: FLOOR_WITH_SECOND_FACTOR,
+            ..Self::default()
+        }
+    }
+
+    /// Sets the least number of code points.
+    ///
+    /// ```
+    /// use password_reset::password::Policy;
+    ///
+    /// assert!(Policy::default().min_chars(20).is_ok());
+    /// assert!(Policy::default().min_chars(14).is_err());
+    /// assert!(Policy::with_second_factor_enforced().min_chars(7).is_err());
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - [`PolicyError::MinTooLow`] below 15, or below 8 with an enforced second factor (R45).
+    /// - [`PolicyError::MinAboveMax`] above the maximum.
+    pub fn min_chars(self, min: usize) -> Result<Self, PolicyError> {
+        if min < self.floor {
+            return Err(PolicyError::MinTooLow { floor: self.floor });
+        }
+        Self { min, ..self }.ordered()
+    }
+
+    /// Sets the greatest number of code points.
+    ///
+    /// # Errors
+    ///
+    /// - [`PolicyError::MaxTooLow`] below 64: people's passphrases and password managers need the
+    ///   room (R46).
+    /// - [`PolicyError::MaxTooHigh`] above 1,024.
+    /// - [`PolicyError::MinAboveMax`] below the minimum.
+    pub fn max_chars(self, max: usize) -> Result<Self, PolicyError> {
+        if max < LOWEST_MAX {
+            return Err(PolicyError::MaxTooLow { floor: LOWEST_MAX });
+        }
+        if max > MAX_PASSWORD_BYTES {
+            return Err(PolicyError::MaxTooHigh {
+                ceiling: MAX_PASSWORD_BYTES,
+            });
+        }
+        Self { max, ..self }.ordered()
+    }
+
+    /// Takes over the hasher's limit
+    /// ([`PasswordHasher::max_bytes`](super::PasswordHasher::max_bytes)).
+    ///
+    /// bcrypt reads 72 bytes and drops the rest, so two passwords with the same beginning open the
+    /// same door. A password beyond the limit is refused, never cut (R48, W59).
+    pub fn max_bytes_of_hasher(self, max: impl Into<Option<usize>>) -> Self {
+        Self {
+            hasher_bytes: max.into(),
+            ..self
+        }
+    }
+
+    /// Adds words that an attacker of this service tries first: its name, its company, its product
+    /// (R51).
+    ///
+    /// Words of one account belong in the [`Context`].
+    pub fn context_words<I>(mut self, words: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        for word in words {
+            // Not limited in number: this is configuration, not input.
+            self.host.add(word.as_ref(), usize::MAX);
+        }
+        self
+    }
+
+    /// Judges what a person typed and normalises it.
+    ///
+    /// Costs microseconds and touches nothing, so do it before a token is spent (R52).
+    ///
+    /// # Errors
+    ///
+    /// [`PasswordRejected`] with every rule that was broken. Input over [`MAX_PASSWORD_BYTES`] is
+    /// refused before anything else looks at it, so then that is the only one.
+    pub fn parse(&self, raw: &str, context: &Context) -> Result<NewPassword, PasswordRejected> {
+        // Before any other work, normalising included (R44, W26).
+        if raw.len() > MAX_PASSWORD_BYTES {
+            return Err(PasswordRejected::of(Violation::TooManyBytes {
+                max: MAX_PASSWORD_BYTES,
+            }));
+        }
+        let normalized = normalize(raw);
+        self.judge(&normalized, context)?;
+        // From `&str`, because that copies at exact capacity: no reallocation, no unwiped
+        // remainder.
+        Ok(NewPassword(SecretString::from(normalized.as_str())))
+    }
+
+    /// Judges a password again, as the reset does before it hashes.
+    ///
+    /// The first judgement may have come from another policy, or without the account's own context
+    /// words.
+    ///
+    /// # Errors
+    ///
+    /// [`PasswordRejected`] with every rule that was broken.
+    pub fn recheck(
+        &self,
+        password: &NewPassword,
+        context: &Context,
+    ) -> Result<(), PasswordRejected> {
+        self.judge(password.expose(), context)
+    }
+
+    fn judge(&self, normalized: &str, context: &Context) -> Result<(), PasswordRejected> {
+        // Normalising can make a string longer, so bytes are counted again (W26).
+        if normalized.len() > MAX_PASSWORD_BYTES {
+            return Err(PasswordRejected::of(Violation::TooManyBytes {
+                max: MAX_PASSWORD_BYTES,
+            }));
+        }
+
+        let mut violations = Vec::new();
+        // Each code point counts as one, whatever it weighs (R45).
+        let chars = normalized.chars().count();
+        if chars < self.min {
+            violations.push(Violation::TooShort { min: self.min });
+        }
+        if chars > self.max {
+            violations.push(Violation::TooLong { max: self.max });
+        }
+        if let Some(max) = self.hasher_bytes.filter(|max| normalized.len() > *max) {
+            violations.push(Violation::TooManyBytes { max });
+        }
+        if normalized.chars().any(char::is_control) {
+            violations.push(Violation::ControlCharacter);
+        }
+        if is_made_of(normalized, &self.host, &context.0) {
+            violations.push(Violation::ContextWord);
+        }
+        if is_predictable(normalized) {
+            violations.push(Violation::Predictable);
+        }
+
+        if violations.is_empty() {
+            Ok(())
+        } else {
+            Err(PasswordRejected { violations })
+        }
+    }
+
+    fn ordered(self) -> Result<Self, PolicyError> {
+        if self.min > self.max {
+            Err(PolicyError::MinAboveMax)
+        } else {
+            Ok(self)
+        }
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            floor: FLOOR,
+            min: FLOOR,
+            max: DEFAULT_MAX,
+            hasher_bytes: None,
+            host: Words::default(),
+        }
+    }
+}
+
+/// The words of one account that an attacker tries first: user name, e-mail address, real name
+/// (R51).
+///
+/// A password is refused if it consists of such words and nothing but digits and separators beside
+/// them, whatever the case and however often they are repeated. A passphrase that merely contains
+/// one is fine.
+///
+/// ```
+/// use password_reset::password::{Context, Policy};
+///
+/// let context = Context::default().word("jane.doe@acme.example");
+/// let policy = Policy::default();
+/// assert!(policy.parse("J4neD0e-@cme-2026", &context).is_err());
+/// assert!(policy.parse("jane feeds seven owls", &context).is_ok());
+/// ```
+#[derive(Clone, Default)]
+pub struct Context(Words);
+
+impl Context {
+    /// Adds a word. Of an e-mail address also the local part, the domain and its labels except the
+    /// last; of any word also its parts between separators.
+    ///
+    /// At most 32 words are kept, of 254 bytes each; what goes beyond is ignored, so put the most
+    /// telling first.
+    #[must_use]
+    pub fn word(mut self, word: impl AsRef<str>) -> Self {
+        self.0.add(word.as_ref(), MAX_WORDS);
+        self
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Context").field(&self.0).finish()
+    }
+}
+
+/// The password was refused. Tell the person why: [`PasswordRejected::violations`].
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the password does not meet the policy")]
+#[non_exhaustive]
+pub struct PasswordRejected {
+    violations: Vec<Violation>,
+}
+
+impl PasswordRejected {
+    /// Every rule that was broken, so that nobody has to try again for each of them (R52).
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    fn of(violation: Violation) -> Self {
+        Self {
+            violations: vec![violation],
+        }
+    }
+}
+
+/// One broken rule. Its `Display` is advice to the person who typed the password.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// Fewer code points than the policy asks for.
+    #[error("use at least {min} characters")]
+    TooShort {
+        /// The least number of code points.
+        min: usize,
+    },
+    /// More code points than the policy allows.
+    #[error("use at most {max} characters")]
+    TooLong {
+        /// The greatest number of code points.
+        max: usize,
+    },
+    /// More bytes than this crate or the hasher takes.
+    #[error("use at most {max} bytes; accented letters, other scripts and emoji take several each")]
+    TooManyBytes {
+        /// The greatest number of bytes in UTF-8.
+        max: usize,
+    },
+    /// Made of nothing but names that belong to the account or the service.
+    #[error("do not build it only from your name, your address or the name of this service")]
+    ContextWord,
+    /// One character repeated, or a plain sequence.
+    #[error("do not repeat one character, and do not follow a sequence such as 123456")]
+    Predictable,
+    /// Holds a character that cannot be typed again reliably, such as a tab, a line break or NUL.
+    #[error("remove tabs, line breaks and other control characters")]
+    ControlCharacter,
+}
+
+/// This policy would be weaker than the standard, or could accept nothing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// The minimum is below what is safe.
+    #[error("the minimum must be at least {floor} characters")]
+    MinTooLow {
+        /// The lowest minimum that this policy allows.
+        floor: usize,
+    },
+    /// The maximum would refuse good passphrases.
+    #[error("the maximum must be at least {floor} characters")]
+    MaxTooLow {
+        /// The lowest maximum.
+        floor: usize,
+    },
+    /// The maximum is above what is ever read.
+    #[error("the maximum must be at most {ceiling} characters")]
+    MaxTooHigh {
+        /// The highest maximum.
+        ceiling: usize,
+    },
+    /// No password could be accepted.
+    #[error("the minimum is above the maximum")]
+    MinAboveMax,
+}
+
+const FLOOR: usize = 15;
+const FLOOR_WITH_SECOND_FACTOR: usize = 8;
+const DEFAULT_MAX: usize = 256;
+const LOWEST_MAX: usize = 64;
+
+const MAX_WORDS: usize = 32;
+const MAX_WORD_BYTES: usize = 254;
+/// One address full of dots must not push the other words out.
+const MAX_PARTS: usize = 8;
+/// One `u128` holds the matcher's state for one form.
+const FORM_CHARS: usize = 128;
+
+/// Context words in the forms that are looked for.
+#[derive(Clone, Default)]
+struct Words {
+    count: usize,
+    forms: Vec<Vec<char>>,
+}
+
+impl Words {
+    fn add(&mut self, word: &str, max: usize) {
+        let word = word.trim();
+        if word.len() > MAX_WORD_BYTES {
+            return;
+        }
+        // The whole address is not added: it is its local part followed by its domain, and words
+        // side by side are found anyway.
+        if let Some((local, domain)) = word.rsplit_once('@') {
+            self.add_one(local, max);
+            self.add_one(domain, max);
+            self.add_parts(local, max);
+            let labels = domain.rsplit_once('.').map_or(domain, |(labels, _)| labels);
+            self.add_parts(labels, max);
+        } else {
+            self.add_one(word, max);
+            self.add_parts(word, max);
+        }
+    }
+
+    fn add_parts(&mut self, word: &str, max: usize) {
+        for part in word.split(|c: char| !c.is_alphanumeric()).take(MAX_PARTS) {
+            self.add_one(part, max);
+        }
+    }
+
+    fn add_one(&mut self, word: &str, max: usize) {
+        if self.count >= max {
+            return;
+        }
+        let plain = fold(word).filter(|c| c.is_alphanumeric()).collect();
+        let letters = fold(word).filter(|c| c.is_alphabetic()).collect();
+        let spelled = fold(word)
+            .filter_map(|c| leet(c).or_else(|| c.is_alphanumeric().then_some(c)))
+            .collect();
+        let before = self.forms.len();
+        for form in [plain, letters, spelled] {
+            self.add_form(form);
+        }
+        if self.forms.len() > before {
+            self.count += 1;
+        }
+    }
+
+    fn add_form(&mut self, form: Vec<char>) {
+        // A single Latin letter or digit says nothing; a single ideograph can be a name.
+        if form.iter().map(|c| c.len_utf8()).sum::<usize>() < 2 {
+            return;
+        }
+        // A longer form is looked for as its pieces side by side.
+        for piece in form.chunks(FORM_CHARS) {
+            if !self.forms.iter().any(|known| known == piece) {
+                self.forms.push(piece.to_vec());
+            }
+        }
+    }
+}
+
+/// Names and addresses are personal data: only their number is shown.
+impl fmt::Debug for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Words")
+            .field("count", &self.count)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Lower case, accents split off, full-width forms made ordinary, and "l" written as "i", because
+/// both are written as "1".
+fn fold(text: &str) -> impl Iterator<Item = char> {
+    text.nfd()
+        .map(narrow)
+        .flat_map(char::to_lowercase)
+        .map(|c| if c == 'l' { 'i' } else { c })
+}
+
+fn narrow(c: char) -> char {
+    match u32::from(c) {
+        wide @ 0xff01..=0xff5e => char::from_u32(wide - 0xfee0).unwrap_or(c),
+        _ => c,
+    }
+}
+
+/// The letter that a digit or a sign stands for.
+fn leet(c: char) -> Option<char> {
+    Some(match c {
+        '0' => 'o',
+        '1' | '!' => 'i',
+        '3' => 'e',
+        '4' | '@' => 'a',
+        '5' | '$' => 's',
+        '7' => 't',
+        _ => return None,
+    })
+}
+
+/// One character of a password, as the matcher sees it.
+struct Token {
+    literal: char,
+    letter: Option<char>,
+    /// Digits and signs may stand for a letter, or for nothing at all.
+    optional: bool,
+}
+
+fn token(c: char) -> Option<Token> {
+    if c.is_alphabetic() {
+        return Some(Token {
+            literal: c,
+            letter: None,
+            optional: false,
+        });
+    }
+    let letter = leet(c);
+    // What is neither letter, digit nor leet is a separator, and stands for nothing.
+    (letter.is_some() || c.is_numeric()).then_some(Token {
+        literal: c,
+        letter,
+        optional: true,
+    })
+}
+
+/// Whether the whole password is a row of these words, with nothing but digits and separators
+/// between, within and around them (R51).
+///
+/// All words advance together over one pass, each with one bit for every position it may have
+/// reached (the Shift-And algorithm), so that leet digits need no guessing and no input makes it
+/// backtrack.
+fn is_made_of(password: &str, host: &Words, account: &Words) -> bool {
+    let forms: Vec<&[char]> = host
+        .forms
+        .iter()
+        .chain(&account.forms)
+        .map(Vec::as_slice)
+        .collect();
+    if forms.is_empty() {
+        return false;
+    }
+    // The bits follow the password, so they are wiped with it.
+    let mut reached = Zeroizing::new(vec![0_u128; forms.len()]);
+    let mut nothing_yet = true;
+    let mut row_of_words = false;
+
+    for token in fold(password).filter_map(token) {
+        let may_start = u128::from(nothing_yet || row_of_words);
+        let mut word_ends = false;
+        for (form, bits) in forms.iter().zip(reached.iter_mut()) {
+            let mut fits = 0_u128;
+            let mut last = 0_u128;
+            for (position, letter) in form.iter().enumerate() {
+                last = 1 << position;
+                if *letter == token.literal || Some(*letter) == token.letter {
+                    fits |= last;
+                }
+            }
+            let advanced = ((*bits << 1) | may_start) & fits;
+            word_ends |= advanced & last != 0;
+            *bits = if token.optional {
+                advanced | *bits
+            } else {
+                advanced
+            };
+        }
+        nothing_yet &= token.optional;
+        row_of_words = word_ends || (row_of_words && token.optional);
+    }
+    row_of_words
+}
+
+/// One character repeated, or every character the successor (or the predecessor) of the one before,
+/// with 9 followed by 0 and z by a.
+fn is_predictable(password: &str) -> bool {
+    if password.chars().nth(2).is_none() {
+        return false; // Two characters make no pattern, and are too short anyway.
+    }
+    let every_pair = |rule: fn(char, char) -> bool| {
+        let lower = || password.chars().flat_map(char::to_lowercase);
+        lower().zip(lower().skip(1)).all(|(a, b)| rule(a, b))
+    };
+    every_pair(|a, b| a == b) || every_pair(follows) || every_pair(|a, b| follows(b, a))
+}
+
+fn follows(a: char, b: char) -> bool {
+    matches!((a, b), ('9', '0') | ('z', 'a')) || u32::from(a).checked_add(1) == Some(u32::from(b))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        reason = "tests may panic"
+    )]
+
+    use super::*;
+
+    fn violations(policy: &Policy, raw: &str) -> Vec<Violation> {
+        match policy.parse(raw, &Context::default()) {
+            Ok(_) => Vec::new(),
+            Err(refused) => refused.violations().to_vec(),
+        }
+    }
+
+    /// Distinct characters from `first` on, in no sequence.
+    fn chars_from(first: u32, count: u32) -> String {
+        (0..count)
+            .map(|i| char::from_u32(first + i * 7 % 41).unwrap())
+            .collect()
+    }
+
+    const SCRIPTS: [u32; 3] = ['A' as u32, '\u{4e00}' as u32, '\u{1f600}' as u32];
+
+    #[test]
+    fn fourteen_code_points_are_refused_fifteen_accepted() {
+        // R45, in ASCII, CJK and emoji.
+        for first in SCRIPTS {
+            let policy = Policy::default();
+            assert_eq!(
+                violations(&policy, &chars_from(first, 14)),
+                [Violation::TooShort { min: 15 }]
+            );
+            assert_eq!(violations(&policy, &chars_from(first, 15)), []);
+        }
+    }
+
+    #[test]
+    fn eight_are_enough_only_with_an_enforced_second_factor() {
+        // R45.
+        let policy = Policy::with_second_factor_enforced();
+        assert_eq!(
+            violations(&policy, "x7#qLm2"),
+            [Violation::TooShort { min: 8 }]
+        );
+        assert_eq!(violations(&policy, "x7#qLm2v"), []);
+        assert_eq!(
+            policy.min_chars(7).unwrap_err(),
+            PolicyError::MinTooLow { floor: 8 }
+        );
+        for min in [7, 8, 14] {
+            let refused = Policy::default().min_chars(min).unwrap_err();
+            assert_eq!(refused, PolicyError::MinTooLow { floor: 15 });
+        }
+    }
+
+    #[test]
+    fn sixty_four_wide_characters_fit_and_257_do_not() {
+        // R46.
+        assert_eq!(violations(&Policy::default(), &chars_from(0x1f600, 64)), []);
+        assert_eq!(
+            violations(&Policy::default(), &chars_from('A' as u32, 256)),
+            []
+        );
+        assert_eq!(
+            violations(&Policy::default(), &chars_from('A' as u32, 257)),
+            [Violation::TooLong { max: 256 }]
+        );
+    }
+
+    #[test]
+    fn a_maximum_that_refuses_passphrases_is_an_error() {
+        // R46.
+        let with_max = |max| Policy::default().max_chars(max);
+        assert_eq!(
+            with_max(63).unwrap_err(),
+            PolicyError::MaxTooLow { floor: 64 }
+        );
+        assert_eq!(
+            with_max(1025).unwrap_err(),
+            PolicyError::MaxTooHigh { ceiling: 1024 }
+        );
+        assert!(with_max(64).is_ok() && with_max(1024).is_ok());
+        let policy = Policy::default().min_chars(100).unwrap();
+        assert_eq!(policy.max_chars(99).unwrap_err(), PolicyError::MinAboveMax);
+        assert_eq!(
+            Policy::default().min_chars(257).unwrap_err(),
+            PolicyError::MinAboveMax
+        );
+    }
+
+    #[test]
+    fn ten_mebibytes_are_refused_by_length_alone() {
+        // R44, W26: combining marks, the dearest thing to normalise.
+        let huge = "e\u{301}".repeat(10 * 1024 * 1024 / 3);
+        let started = std::time::Instant::now();
+        assert_eq!(
+            violations(&Policy::default(), &huge),
+            [Violation::TooManyBytes {
+                max: MAX_PASSWORD_BYTES
+            }]
+        );
+        assert!(started.elapsed() < std::time::Duration::from_millis(50));
+    }
+
+    #[test]
+    fn a_password_that_grows_past_the_bound_is_refused() {
+        // W26: 400 bytes before, 1,200 after normalising.
+        assert_eq!(
+            violations(&Policy::default(), &"\u{1d160}".repeat(100)),
+            [Violation::TooManyBytes {
+                max: MAX_PASSWORD_BYTES
+            }]
+        );
+    }
+
+    #[test]
+    fn composition_is_nobodys_business() {
+        // R47.
+        for raw in [
+            "all lower case words and spaces",
+            "                 two words at the end",
+            "\u{1f600}\u{1f680}\u{1f334}\u{1f40b}\u{1f511}\u{1f3b2}\u{1f9ca}\u{1f30a}\
+             \u{1f52d}\u{1f34b}\u{1f3bb}\u{1f9f2}\u{1f6f6}\u{1f9a9}\u{1f381}",
+            "ПАРОЛЬБЕЗПРАВИЛ",
+            "9035768124487203",
+            "~!#%^&*()_+=-[]{}|",
+        ] {
+            assert_eq!(violations(&Policy::default(), raw), [], "{raw}");
+        }
+    }
+
+    #[test]
+    fn control_characters_are_refused() {
+        // W59: a NUL ends a bcrypt password in many implementations.
+        for control in ['\0', '\t', '\n', '\u{7f}', '\u{85}'] {
+            let raw = format!("seven quiet owls{control}at noon");
+            assert_eq!(
+                violations(&Policy::default(), &raw),
+                [Violation::ControlCharacter]
+            );
+        }
+    }
+
+    #[test]
+    fn the_hashers_limit_refuses_and_never_cuts() {
+        // R48, W59: 72 bytes are fine, 73 are not, in bytes and not in characters.
+        let policy = Policy::default().max_bytes_of_hasher(72);
+        let tail = chars_from('A' as u32, 72);
+        assert_eq!(
+            policy
+                .parse(&tail, &Context::default())
+                .unwrap()
+                .expose()
+                .len(),
+            72
+        );
+        let too_many = [Violation::TooManyBytes { max: 72 }];
+        assert_eq!(violations(&policy, &format!("{tail}x")), too_many);
+        assert_eq!(violations(&policy, &chars_from(0x1f600, 19)), too_many);
+        assert_eq!(
+            violations(&policy.max_bytes_of_hasher(None), &format!("{tail}x")),
+            []
+        );
+    }
+
+    #[test]
+    fn every_violation_is_told_at_once() {
+        // R52.
+        let policy = Policy::default()
+            .context_words(["acme"])
+            .max_bytes_of_hasher(8);
+        assert_eq!(
+            violations(&policy, "acme\tacme"),
+            [
+                Violation::TooShort { min: 15 },
+                Violation::TooManyBytes { max: 8 },
+                Violation::ControlCharacter,
+                Violation::ContextWord,
+            ]
+        );
+        assert_eq!(
+            violations(&policy, "aaa"),
+            [Violation::TooShort { min: 15 }, Violation::Predictable]
+        );
+    }
+
+    #[test]
+    fn composed_and_decomposed_give_the_same_password() {
+        // R49, W61.
+        let (nfc, nfd) = (
+            "r\u{e9}sum\u{e9} of seven owls",
+            "re\u{301}sume\u{301} of seven owls",
+        );
+        let parse = |raw| Policy::default().parse(raw, &Context::default()).unwrap();
+        assert_eq!(parse(nfc).expose(), parse(nfd).expose());
+        assert_ne!(
+            parse("\u{fb01}fteen fish swim").expose(),
+            parse("fifteen fish swim").expose()
+        );
+    }
+
+    #[test]
+    fn a_password_made_of_the_services_name_is_refused() {
+        // R51.
+        let policy = Policy::default().context_words(["Acme", "Widget Works"]);
+        for raw in [
+            "acme-acme-acme-1",
+            "AcmeAcmeAcmeAcme",
+            "4cme 4cm3 @cme 2026!!",
+            "a.c.m.e.a.c.m.e.2026",
+            "1234567890 acme 1234567890",
+            "\u{ff41}\u{ff43}\u{ff4d}\u{ff45} acm\u{e9} acme 12",
+            "widget acme works widget",
+            "w1dg3t-w0rk5-2026",
+            "WidgetWorksWidgetWorks",
+        ] {
+            assert_eq!(violations(&policy, raw), [Violation::ContextWord], "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_passphrase_that_merely_contains_a_word_is_accepted() {
+        // R51.
+        let policy = Policy::default().context_words(["acme", "it"]);
+        for raw in [
+            "acme sells seven owls",
+            "acmeacmeacmeowl",
+            "my acme password",
+            "it is what it is",
+        ] {
+            assert_eq!(violations(&policy, raw), [], "{raw}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_taken_apart() {
+        // R51.
+        let context = Context::default().word("jane.doe42@mail.acme.example");
+        let judge = |raw| Policy::default().parse(raw, &context).is_ok();
+        for raw in [
+            "jane.doe42@mail.acme.example",
+            "JANEDOE-JANEDOE-1",
+            "doe42doe42doe42doe42",
+            "mail.acme.example1",
+            "acme-acme-acme-1",
+            "J4n3 D03 @cm3 2026",
+        ] {
+            assert!(!judge(raw), "{raw}");
+        }
+        assert!(judge("example sentences are long"));
+        assert!(judge("an owl named jane"));
+    }
+
+    #[test]
+    fn digits_and_leet_in_a_word_are_found_too() {
+        // R51.
+        let context = Context::default().word("l33tb0y").word("+1 555 0100 234");
+        let judge = |raw| Policy::default().parse(raw, &context).is_ok();
+        for raw in [
+            "leetboy-leetboy-1",
+            "L33TB0Y l33tb0y",
+            "15550100234-15550100234",
+        ] {
+            assert!(!judge(raw), "{raw}");
+        }
+        assert!(judge("9035768124487203"));
+    }
+
+    #[test]
+    fn a_very_long_word_is_found_in_pieces() {
+        let word: String = chars_from('a' as u32, 200).replace(|c: char| !c.is_alphabetic(), "q");
+        let context = Context::default().word(&word);
+        assert!(Policy::default().parse(&word, &context).is_err());
+        assert!(
+            Policy::default()
+                .parse(&format!("{word}x"), &context)
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn the_context_is_bounded() {
+        let mut context = Context::default().word("x".repeat(255));
+        assert_eq!(context.0.count, 0);
+        for i in 0..1000 {
+            context = context.word(format!("a.b.c.d.e.f.word{i}@host{i}.example"));
+        }
+        assert_eq!(context.0.count, MAX_WORDS);
+        assert!(context.0.forms.len() <= 4 * MAX_WORDS);
+    }
+
+    #[test]
+    fn the_worst_context_costs_little() {
+        // R44: an attacker chooses both the address and the password.
+        let mut context = Context::default();
+        for i in 1..40 {
+            context = context.word(format!("{}{}", "i".repeat(210), "o".repeat(i)));
+        }
+        let policy = Policy::default().max_chars(1024).unwrap();
+        let started = std::time::Instant::now();
+        assert!(policy.parse(&"1".repeat(1024), &context).is_err());
+        assert!(
+            started.elapsed() < std::time::Duration::from_secs(2),
+            "unoptimised"
+        );
+    }
+
+    #[test]
+    fn repetition_and_sequences_are_predictable() {
+        for raw in [
+            "aaaaaaaaaaaaaaaaa",
+            "aAaAaAaAaAaAaAaA",
+            "\u{1f600}\u{1f600}\u{1f600}\u{1f600}\u{1f600}\u{1f600}\u{1f600}\u{1f600}\
+             \u{1f600}\u{1f600}\u{1f600}\u{1f600}\u{1f600}\u{1f600}\u{1f600}",
+            "1234567890123456",
+            "abcdefghijklmnopqr",
+            "Zyxwvutsrqponmlkj",
+        ] {
+            assert_eq!(
+                violations(&Policy::default(), raw),
+                [Violation::Predictable],
+                "{raw}"
+            );
+        }
+        assert_eq!(violations(&Policy::default(), "aaaaaaaaaaaaaaab"), []);
+    }
+
+    #[test]
+    fn a_recheck_sees_the_accounts_own_words() {
+        let policy = Policy::default();
+        let password = policy
+            .parse("jane doe jane doe", &Context::default())
+            .unwrap();
+        let context = Context::default().word("Jane Doe");
+        assert_eq!(policy.recheck(&password, &Context::default()), Ok(()));
+        let refused = policy.recheck(&password, &context).unwrap_err();
+        assert_eq!(refused.violations(), [Violation::ContextWord]);
+    }
+
+    #[test]
+    fn nothing_printed_holds_a_password_or_a_word() {
+        let policy = Policy::default().context_words(["owls"]);
+        let context = Context::default().word("jane");
+        let password = policy.parse("seven quiet owls", &context).unwrap();
+        let refused = policy.parse("owls", &context).unwrap_err();
+        let advice: String = refused
+            .violations()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let printed = format!("{policy:?} {context:?} {password:?} {refused:?} {refused} {advice}");
+        for secret in ["owls", "jane", "seven"] {
+            assert!(!printed.contains(secret), "{printed}");
+        }
+    }
+}
