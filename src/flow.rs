@@ -1,0 +1,241 @@
+//! The reset itself: [`ResetFlow`].
+//!
+//! One file a step, in the order of the story: [`builder`](ResetFlow::builder) (what is plugged
+//! in), `request` (somebody asks), `deliver` (a worker mints and mails), `verify` (the link is
+//! opened), `complete` (the password is changed), `settle` (what follows, and what others left
+//! unfinished), `worker` (who does the waiting work), `operator` (revoking and purging).
+//!
+//! Only this module awaits backends. Everything that can be decided without them is decided in
+//! pure functions elsewhere.
+
+mod builder;
+mod complete;
+mod deliver;
+mod operator;
+mod request;
+mod settle;
+mod verify;
+mod worker;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hmac::Mac;
+
+use crate::account::{Identifier, Tenant, UserStore};
+use crate::audit::{AuditSink, Event, EventKind, Pseudonym, Step};
+use crate::clock::{Clock, Timestamp};
+use crate::error::{Backend, BackendError, BoxError};
+use crate::limit::{LimitKey, RateLimiter};
+use crate::mail::{Mailer, Site, Templates};
+use crate::password::{Context, HashPool, Policy};
+use crate::queue::JobQueue;
+use crate::random::{self, Random};
+use crate::recovery::RecoveryPolicy;
+use crate::store::{Live, TokenStore};
+use crate::token::{Keyring, TokenRecord};
+use crate::wire::Fields;
+
+pub use builder::{BuildError, Builder, Danger, Limits, Parts, Retry};
+pub use complete::{CompleteError, Completed};
+pub use request::{Accepted, RequestError};
+pub use verify::{Verified, VerifyError};
+pub use worker::{RunReport, Worker};
+#[cfg(feature = "tokio")]
+pub use worker::{WorkerHandle, WorkerOptions};
+
+/// The whole reset, from "I forgot" to the new password.
+///
+/// Cheap to clone; all clones share everything. Has no type parameters, and its `Debug` prints
+/// nothing of what is plugged in.
+///
+/// ```
+/// # #[cfg(feature = "testing")]
+/// # password_reset::testing::block_on(async {
+/// use std::sync::Arc;
+/// use password_reset::account::{Account, Address, Client, Credential, Identifier, UserId};
+/// use password_reset::flow::{Parts, ResetFlow};
+/// use password_reset::mail::{LinkBase, Mailbox, Site};
+/// use password_reset::memory::{MemoryLimiter, MemoryQueue, MemoryTokens};
+/// use password_reset::password::PasswordHash;
+/// use password_reset::testing::{ManualClock, MemoryUsers, Outbox};
+/// use password_reset::token::Keyring;
+///
+/// let users = MemoryUsers::default();
+/// let stored = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2E$aGFzaGhhc2hoYXNoaGFzaA";
+/// users.add(
+///     Account::new(
+///         UserId::parse("42")?,
+///         Credential::Password(PasswordHash::parse(stored)?),
+///     )
+///     .verified(Address::parse("ada@example.com")?),
+/// );
+/// let outbox = Outbox::default();
+/// let clock = ManualClock::default();
+/// let flow = ResetFlow::builder(Parts {
+///     site: Site::new(
+///         "Example",
+///         LinkBase::parse("https://app.example.com/reset-password")?,
+///         "support@example.com",
+///         Mailbox::new(Address::parse("noreply@example.com")?),
+///     )?,
+///     keyring: Keyring::ephemeral()?,
+///     users: Arc::new(users),
+///     tokens: Arc::new(MemoryTokens::default()),
+///     queue: Arc::new(MemoryQueue::default()),
+///     mailer: Arc::new(outbox.clone()),
+///     limiter: Arc::new(MemoryLimiter::default()),
+/// })
+/// .clock(clock.clone())
+/// .build()?;
+///
+/// // Somebody asks. The answer is the same for everyone.
+/// let client = Client::from_ip([192, 0, 2, 7].into());
+/// flow.request(&Identifier::parse("ada@example.com")?, &client).await?;
+///
+/// // A worker mails, a random moment later.
+/// clock.advance(std::time::Duration::from_secs(2));
+/// flow.worker().run_due().await;
+///
+/// // The link is opened, and a new password is chosen.
+/// let token = outbox.last_token().ok_or("no mail")?;
+/// let verified = flow.verify(&token, &client).await?;
+/// let password = verified.parse_password("a quiet harbour at dawn")?;
+/// verified.complete(password).await?;
+///
+/// // The link is spent.
+/// assert!(flow.verify(&token, &client).await.is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct ResetFlow {
+    core: Arc<Core>,
+    tenant: Option<Tenant>,
+}
+
+/// Everything that all clones of a flow share.
+struct Core {
+    site: Site,
+    keyring: Keyring,
+    users: Arc<dyn UserStore>,
+    tokens: Arc<dyn TokenStore>,
+    queue: Arc<dyn JobQueue>,
+    mailer: Arc<dyn Mailer>,
+    limiter: Arc<dyn RateLimiter>,
+    templates: Box<dyn Templates>,
+    recovery: Box<dyn RecoveryPolicy>,
+    audit: Box<dyn AuditSink>,
+    audit_failures: AtomicU64,
+    hashing: HashPool,
+    policy: Policy,
+    /// What an unknown selector is compared with.
+    dummy: TokenRecord,
+    clock: Box<dyn Clock>,
+    random: Box<dyn Random>,
+    settings: Settings,
+    #[cfg(feature = "tokio")]
+    alarm: worker::Alarm,
+}
+
+/// Numbers, checked by the builder.
+struct Settings {
+    link_life: Duration,
+    live: Live,
+    spread: Duration,
+    claim_lease: Duration,
+    grant_life: Duration,
+    tombstones: Duration,
+    limits: Limits,
+    link_retry: Retry,
+    notice_retry: Retry,
+}
+
+impl ResetFlow {
+    /// Starts a flow from its mandatory parts.
+    pub fn builder(parts: Parts) -> Builder {
+        Builder::new(parts)
+    }
+
+    /// The same flow for one tenant: its requests look into this tenant only, and it honours only
+    /// tokens that were made in it (W43).
+    pub fn for_tenant(&self, tenant: Tenant) -> Self {
+        Self { core: Arc::clone(&self.core), tenant: Some(tenant) }
+    }
+
+    /// The rules for new passwords, for sign-up and change forms too (R54).
+    pub fn policy(&self) -> &Policy {
+        &self.core.policy
+    }
+
+    /// The hashing pool, for sign-up and login too, so that all hashing shares one bound.
+    pub fn hashing(&self) -> &HashPool {
+        &self.core.hashing
+    }
+
+    /// How many audit events the sink did not take since the start.
+    pub fn audit_failures(&self) -> u64 {
+        self.core.audit_failures.load(Ordering::Relaxed)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.core.clock.now()
+    }
+
+    /// Hands an event to the sink. Whatever the sink does, the flow goes on (R77).
+    fn record(&self, event: Event) {
+        let taken = catch_unwind(AssertUnwindSafe(|| self.core.audit.record(&event)));
+        if !matches!(taken, Ok(Ok(()))) {
+            self.core.audit_failures.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn event(&self, kind: EventKind) -> Event {
+        let mut event = Event::new(self.now(), kind);
+        event.tenant = self.tenant.clone();
+        event
+    }
+
+    /// Names the failed part in the audit trail and hands the error on.
+    fn failed(&self, backend: Backend, step: Step, source: impl Into<BoxError>) -> BackendError {
+        self.record(self.event(EventKind::BackendFailed { backend, step }));
+        BackendError::new(backend, source)
+    }
+
+    /// The quotas' buckets are named by keyed digests, so a limiter's table names nobody.
+    fn limit_key(&self, label: &str, subject: &[u8]) -> LimitKey {
+        let mut mac = self.core.keyring.active().limit.clone();
+        mac.field(label.as_bytes());
+        mac.optional(self.tenant.as_ref().map(|tenant| tenant.as_str().as_bytes()));
+        mac.field(subject);
+        LimitKey::from_bytes(mac.finalize().into_bytes().into())
+    }
+
+    fn pseudonym(&self, identifier: &Identifier) -> Pseudonym {
+        let mut mac = self.core.keyring.active().audit.clone();
+        mac.optional(self.tenant.as_ref().map(|tenant| tenant.as_str().as_bytes()));
+        mac.field(identifier.canonical().as_bytes());
+        let full: [u8; 32] = mac.finalize().into_bytes().into();
+        let mut half = [0; 16];
+        half.copy_from_slice(full.split_at(16).0);
+        Pseudonym::new(half)
+    }
+
+    /// Words that nobody of this service should have as a password.
+    fn context(&self) -> Context {
+        Context::default().word(self.core.site.service_name())
+    }
+
+    fn id(&self) -> Result<[u8; 16], BoxError> {
+        random::id(self.core.random.as_ref())
+    }
+}
+
+impl fmt::Debug for ResetFlow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // No backend is shown: a foreign `Debug` may print what it holds, tokens included.
+        f.debug_struct("ResetFlow").field("tenant", &self.tenant).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,353 @@
+//! What is plugged into a flow, and its numbers.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rand_core::TryCryptoRng;
+
+use crate::account::{UserId, UserStore};
+use crate::audit::{AuditSink, TracingSink};
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::error::BoxError;
+use crate::flow::{Core, ResetFlow, Settings};
+use crate::limit::{Quota, RateLimiter};
+use crate::mail::{EnglishLetters, Mailer, Site, Templates};
+use crate::password::{Argon2id, HashPool, Policy};
+use crate::queue::JobQueue;
+use crate::random::{self, Random, Shared, SystemRandom};
+use crate::recovery::{RecoveryPolicy, RefuseSecondFactor};
+use crate::store::{Live, TokenStore};
+use crate::token::{Epoch, KeyId, Keyring, Purpose, Selector, TokenDigest, TokenRecord};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// What no flow can do without. A missing one is a missing field, and does not compile.
+///
+/// To go without limits, write [`Unlimited`](crate::limit::Unlimited) where the limiter stands.
+pub struct Parts {
+    /// The service's name, link base, support contact and sender.
+    pub site: Site,
+    /// The keys for digests; from the host's secret store.
+    pub keyring: Keyring,
+    /// The application's users.
+    pub users: Arc<dyn UserStore>,
+    /// Where tokens are kept.
+    pub tokens: Arc<dyn TokenStore>,
+    /// Where work waits.
+    pub queue: Arc<dyn JobQueue>,
+    /// Who carries the mail.
+    pub mailer: Arc<dyn Mailer>,
+    /// Where uses are counted.
+    pub limiter: Arc<dyn RateLimiter>,
+}
+
+/// How often things may happen. The defaults are those of the crate's front page.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Requests for one identifier, known or not: 1 a minute, 3 an hour, 10 a day.
+    pub identifier: Quota,
+    /// Requests from one IPv4 address or IPv6 /64: 20 an hour.
+    pub source: Quota,
+    /// Tokens presented from one IPv4 address or IPv6 /64: 60 a minute.
+    pub verifications: Quota,
+    /// Link mails to one account, whatever was typed: 5 an hour.
+    pub mails: Quota,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            identifier: Quota::new(1, MINUTE).and(3, HOUR).and(10, DAY),
+            source: Quota::new(20, HOUR),
+            verifications: Quota::new(60, MINUTE),
+            mails: Quota::new(5, HOUR),
+        }
+    }
+}
+
+/// How often a mail is tried, and how long to wait in between.
+///
+/// The wait doubles from `first` to at most `longest`, each time shortened by a random part of up
+/// to a half so that many failures do not come back as one wave.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Retry {
+    /// Tries in all; at least 1.
+    pub attempts: u32,
+    /// The wait after the first failure.
+    pub first: Duration,
+    /// The longest wait.
+    pub longest: Duration,
+}
+
+impl Retry {
+    /// The full wait after the `attempt`-th try, before it is shortened; `None` after the last.
+    pub(crate) fn wait(&self, attempt: u32) -> Option<Duration> {
+        if attempt >= self.attempts {
+            return None;
+        }
+        let doublings = attempt.saturating_sub(1).min(32);
+        Some(self.first.saturating_mul(1 << doublings.min(31)).min(self.longest))
+    }
+}
+
+/// Why a flow cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The link life is zero, or over an hour without
+    /// [`long_link_life`](Builder::long_link_life), or over 24 hours (R7).
+    #[error("a link lives from 1 second to 60 minutes, or to 24 hours by an explicit call")]
+    LinkLife,
+    /// The spread is under 200 ms without [`Danger::spread`], or over 60 s.
+    #[error("the spread of the worker's start is 200 ms to 60 s")]
+    Spread,
+    /// The claim lease is not within 5 s to 15 min.
+    #[error("a claim's lease is 5 s to 15 min")]
+    ClaimLease,
+    /// The hashing threads could not be started.
+    #[error("the hashing threads could not be started")]
+    Threads(#[source] std::io::Error),
+    /// The source of randomness failed.
+    #[error("the source of randomness failed")]
+    Random(#[source] BoxError),
+}
+
+/// Collects what differs from the defaults.
+#[must_use]
+pub struct Builder {
+    parts: Parts,
+    templates: Box<dyn Templates>,
+    recovery: Box<dyn RecoveryPolicy>,
+    audit: Box<dyn AuditSink>,
+    hashing: Option<HashPool>,
+    policy: Policy,
+    clock: Box<dyn Clock>,
+    random: Box<dyn Random>,
+    link_life: Duration,
+    link_life_limit: Duration,
+    spread_floor: Duration,
+    settings: Settings,
+}
+
+impl Builder {
+    pub(super) fn new(parts: Parts) -> Self {
+        let link_life = 30 * MINUTE;
+        Self {
+            parts,
+            templates: Box::new(EnglishLetters::default()),
+            recovery: Box::new(RefuseSecondFactor),
+            audit: Box::new(TracingSink),
+            hashing: None,
+            policy: Policy::default(),
+            clock: Box::new(SystemClock),
+            random: Box::new(SystemRandom),
+            link_life,
+            link_life_limit: HOUR,
+            spread_floor: Duration::from_millis(200),
+            settings: Settings {
+                link_life,
+                live: Live::default(),
+                spread: Duration::from_secs(2),
+                claim_lease: 2 * MINUTE,
+                grant_life: 10 * MINUTE,
+                tombstones: 7 * DAY,
+                limits: Limits::default(),
+                link_retry: Retry {
+                    attempts: 8,
+                    first: Duration::from_secs(10),
+                    longest: 10 * MINUTE,
+                },
+                notice_retry: Retry {
+                    attempts: 24,
+                    first: Duration::from_secs(10),
+                    longest: HOUR,
+                },
+            },
+        }
+    }
+
+    /// Other letters than the built-in English ones.
+    pub fn templates(mut self, templates: impl Templates) -> Self {
+        self.templates = Box::new(templates);
+        self
+    }
+
+    /// Who decides about accounts with a second factor; by default they are refused (R67).
+    pub fn recovery(mut self, policy: impl RecoveryPolicy) -> Self {
+        self.recovery = Box::new(policy);
+        self
+    }
+
+    /// Where audit events go; by default to `tracing`.
+    pub fn audit(mut self, sink: impl AuditSink) -> Self {
+        self.audit = Box::new(sink);
+        self
+    }
+
+    /// A hashing pool that the application shares with its sign-up and login.
+    pub fn hashing(mut self, pool: HashPool) -> Self {
+        self.hashing = Some(pool);
+        self
+    }
+
+    /// Other rules for new passwords.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Another clock.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// Another source of randomness; tokens, due times and ids come from it.
+    pub fn random<R>(mut self, random: R) -> Self
+    where
+        R: TryCryptoRng + Send + 'static,
+        R::Error: Send + Sync + 'static,
+    {
+        self.random = Box::new(Shared(Mutex::new(random)));
+        self
+    }
+
+    /// How long a link works: 30 minutes by default, an hour at most.
+    pub fn link_life(mut self, life: Duration) -> Self {
+        self.link_life = life;
+        self.link_life_limit = HOUR;
+        self
+    }
+
+    /// A link life over an hour, 24 hours at most (R7). The longer a link lives in a mailbox, the
+    /// more people can find it there.
+    pub fn long_link_life(mut self, life: Duration) -> Self {
+        self.link_life = life;
+        self.link_life_limit = DAY;
+        self
+    }
+
+    /// How many links of one account work at once; see [`Live`].
+    pub fn live(mut self, live: Live) -> Self {
+        self.settings.live = live;
+        self
+    }
+
+    /// Every job starts at a random moment within this span: 2 s by default, at least 200 ms.
+    ///
+    /// This hides, from whoever times the *next* request, whether the one before it caused a mail.
+    pub fn spread(mut self, spread: Duration) -> Self {
+        self.settings.spread = spread;
+        self
+    }
+
+    /// Other limits.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.settings.limits = limits;
+        self
+    }
+
+    /// How long one completion may take before another may try: 2 minutes by default.
+    pub fn claim_lease(mut self, lease: Duration) -> Self {
+        self.settings.claim_lease = lease;
+        self
+    }
+
+    /// How often the mail with the link is tried.
+    pub fn link_retry(mut self, retry: Retry) -> Self {
+        self.settings.link_retry = retry;
+        self
+    }
+
+    /// How often the notice of a changed password is tried.
+    pub fn notice_retry(mut self, retry: Retry) -> Self {
+        self.settings.notice_retry = retry;
+        self
+    }
+
+    /// Settings that weaken a promise.
+    pub fn danger(self) -> Danger {
+        Danger { builder: self }
+    }
+
+    /// Checks the numbers and starts the hashing threads.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] names the number that is out of its bounds.
+    pub fn build(mut self) -> Result<ResetFlow, BuildError> {
+        if self.link_life < Duration::from_secs(1) || self.link_life > self.link_life_limit {
+            return Err(BuildError::LinkLife);
+        }
+        if self.settings.spread < self.spread_floor || self.settings.spread > MINUTE {
+            return Err(BuildError::Spread);
+        }
+        if !(Duration::from_secs(5)..=15 * MINUTE).contains(&self.settings.claim_lease) {
+            return Err(BuildError::ClaimLease);
+        }
+        self.settings.link_life = self.link_life;
+        let hashing = match self.hashing {
+            Some(pool) => pool,
+            None => HashPool::new(Argon2id::default()).map_err(BuildError::Threads)?,
+        };
+        // A longer password than the hasher takes is refused, never cut (W59).
+        let policy = self.policy.max_bytes_of_hasher(hashing.max_bytes());
+        let dummy = dummy(self.random.as_ref()).map_err(BuildError::Random)?;
+        let Parts { site, keyring, users, tokens, queue, mailer, limiter } = self.parts;
+        let core = Core {
+            site,
+            keyring,
+            users,
+            tokens,
+            queue,
+            mailer,
+            limiter,
+            templates: self.templates,
+            recovery: self.recovery,
+            audit: self.audit,
+            audit_failures: 0.into(),
+            hashing,
+            policy,
+            dummy,
+            clock: self.clock,
+            random: self.random,
+            settings: self.settings,
+            #[cfg(feature = "tokio")]
+            alarm: super::worker::Alarm::default(),
+        };
+        Ok(ResetFlow { core: Arc::new(core), tenant: None })
+    }
+}
+
+/// What an unknown selector is compared with: a record that no token can match.
+fn dummy(random: &dyn Random) -> Result<TokenRecord, BoxError> {
+    let digest = TokenDigest::from_bytes(random::id(random)?);
+    let user = UserId::parse("0000000000000000")?;
+    let at = Timestamp::from_unix_micros(0);
+    let selector = Selector::from_bytes([0; 16]);
+    let epoch = Epoch::from_bytes([0; 32]);
+    let key = KeyId(0);
+    Ok(TokenRecord::new(selector, Purpose::Reset, None, user, epoch, key, digest, at, at))
+}
+
+/// Settings that weaken a promise; each says which.
+#[must_use]
+pub struct Danger {
+    builder: Builder,
+}
+
+impl Danger {
+    /// Any spread, zero included.
+    ///
+    /// # Security
+    ///
+    /// Weakens "blind": below 200 ms, whoever times requests can tell which accounts exist.
+    pub fn spread(mut self, spread: Duration) -> Builder {
+        self.builder.spread_floor = Duration::ZERO;
+        self.builder.settings.spread = spread;
+        self.builder
+    }
+}

@@ -1,0 +1,231 @@
+//! The password is changed: once, through any crash.
+//!
+//! The order is the promise. Policy, decision and hash come before the claim, so that a refusal or
+//! an overload leaves the token untouched. The claim is written before anything changes, so that
+//! whoever dies after it leaves a trace for the sweep. The compare-and-swap is the single point of
+//! no return, even where tokens and users live in different databases.
+
+use crate::account::{Swap, UserId};
+use crate::audit::{EventKind, Refused, Step};
+use crate::clock::Timestamp;
+use crate::error::{Backend, BackendError};
+use crate::flow::{Verified, VerifyError};
+use crate::password::{NewPassword, PasswordHash, PasswordRejected, PoolError};
+use crate::recovery::Recovery;
+use crate::token::state::{Claim, ClaimId, Settlement};
+
+/// Why a password was not changed. Unless a variant says otherwise, nothing was changed and the
+/// token is as good as before.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompleteError {
+    /// The link died between verification and change, or another change came first.
+    #[error("the link is not valid")]
+    Invalid,
+    /// Its time ran out, or the verification is older than ten minutes.
+    #[error("the link has expired")]
+    Expired,
+    /// Another request is using the link at this moment.
+    #[error("the link is being used at this moment")]
+    InProgress,
+    /// The new password does not meet the policy.
+    #[error("the new password was refused")]
+    Password(#[source] PasswordRejected),
+    /// The application refuses this account.
+    #[error("this account cannot be recovered this way")]
+    Denied,
+    /// A second factor has to be proven first.
+    #[error("a second factor is needed")]
+    StepUp,
+    /// The hashing pool is full. Answer "503" and ask to try again.
+    #[error("too busy at this moment")]
+    Busy,
+    /// A part of the flow failed before anything was changed.
+    #[error("not available at this moment")]
+    Unavailable(#[source] BackendError),
+    /// The user store failed while it changed the password: it may or may not have happened. The
+    /// worker finds out and finishes the work. Ask to log in with the new password, or to try the
+    /// link again after the claim's lease (2 minutes).
+    #[error("the outcome is not known yet")]
+    Uncertain(#[source] BackendError),
+}
+
+impl CompleteError {
+    /// Whether the same call may succeed later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::InProgress | Self::Busy => true,
+            Self::Unavailable(error) | Self::Uncertain(error) => error.is_transient(),
+            _ => false,
+        }
+    }
+}
+
+/// The password was changed.
+///
+/// Carries no session: redirect to the login page (R65).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Completed {
+    /// Whose password it is.
+    pub user: UserId,
+    /// When; ask for full authentication before sensitive changes for a while after it (R69).
+    pub at: Timestamp,
+    /// `false` when ending sessions or queueing the notice failed: the change stands, and the
+    /// worker finishes the rest.
+    pub settled: bool,
+}
+
+impl Verified {
+    /// Sets the new password, and everything that follows: other tokens revoked, sessions ended,
+    /// notices queued, token spent.
+    ///
+    /// Takes a [`NewPassword`], so a text that no policy has judged cannot get here (W60):
+    ///
+    /// ```compile_fail
+    /// async fn raw(verified: password_reset::Verified) {
+    ///     verified.complete("hunter2").await.unwrap();
+    /// }
+    /// ```
+    ///
+    /// Dropping the future is safe at every point. Before the claim nothing has happened; after it
+    /// the worker's sweep finishes or frees the token when the claim's lease is over.
+    ///
+    /// # Errors
+    ///
+    /// See [`CompleteError`].
+    pub async fn complete(self, password: NewPassword) -> Result<Completed, CompleteError> {
+        self.decide(&password).await?;
+        let hash = self.hash(password).await?;
+        let claim = self.claim().await?;
+        let at = self.swap(&hash).await?;
+
+        let mut event = self.flow.event(EventKind::Completed);
+        event.user = Some(self.account.id.clone());
+        event.token = Some(self.record.selector);
+        event.source = self.client.prefix();
+        self.flow.record(event);
+        let settled =
+            self.flow.settle(&self.record, claim, &self.account.id, Some(&self.account), at, false);
+        let settled = settled.await.is_ok();
+        Ok(Completed { user: self.account.id, at, settled })
+    }
+
+    /// Policy and decision: both cheap, both before the hash.
+    async fn decide(&self, password: &NewPassword) -> Result<(), CompleteError> {
+        let now = self.flow.now();
+        let grant_over = self.at + self.flow.core.settings.grant_life;
+        if now >= grant_over || now >= self.record.expires_at {
+            return Err(self.refused(Refused::Expired));
+        }
+        if let Err(rejected) = self.flow.policy().recheck(password, &self.context()) {
+            let _ = self.refused(Refused::Password);
+            return Err(CompleteError::Password(rejected));
+        }
+        let decision = self.flow.core.recovery.decide(&self.account).await;
+        match decision.map_err(|e| self.unavailable(Backend::Recovery, e))? {
+            Recovery::Allow => Ok(()),
+            Recovery::Deny => Err(self.refused(Refused::Denied)),
+            Recovery::StepUp => Err(self.refused(Refused::StepUp)),
+        }
+    }
+
+    async fn hash(&self, password: NewPassword) -> Result<PasswordHash, CompleteError> {
+        self.flow.core.hashing.hash(password).await.map_err(|error| match error {
+            PoolError::Busy => self.refused(Refused::Busy),
+            other => self.unavailable(Backend::Hasher, other),
+        })
+    }
+
+    /// Writes the intent down, before anything changes.
+    async fn claim(&self) -> Result<ClaimId, CompleteError> {
+        let core = &self.flow.core;
+        let id = self.flow.id().map_err(|e| self.unavailable(Backend::Random, e))?;
+        let claim = ClaimId::from_bytes(id);
+        let now = self.flow.now();
+        let until = now + core.settings.claim_lease;
+        let claimed = core.tokens.claim(&self.record.selector, claim, now, until).await;
+        match claimed.map_err(|e| self.unavailable(Backend::Tokens, e))? {
+            Claim::Won => {}
+            Claim::Held => return Err(self.refused(Refused::InProgress)),
+            Claim::Refused => return Err(self.refused(Refused::Spent)),
+        }
+        // The claim may have taken its time, and the account may have changed since the
+        // verification: look again before the point of no return.
+        let account = core.users.account(&self.account.id).await;
+        let account = match account {
+            Ok(account) => account,
+            Err(source) => {
+                let error = self.unavailable(Backend::Users, source);
+                self.release(claim).await;
+                return Err(error);
+            }
+        };
+        match self.flow.present(&self.record, account) {
+            Ok(_) => {}
+            // This may be the late swap of an earlier claimant whom nobody else would settle, so
+            // the claim is left to the sweep, which settles every changed credential in full.
+            Err(Refused::CredentialChanged) => {
+                return Err(self.refused(Refused::CredentialChanged));
+            }
+            Err(why) => {
+                self.release(claim).await;
+                return Err(self.refused(why));
+            }
+        }
+        let now = self.flow.now();
+        if now >= self.record.expires_at || now >= until {
+            self.release(claim).await;
+            return Err(self.refused(Refused::Expired));
+        }
+        Ok(claim)
+    }
+
+    /// The point of no return.
+    async fn swap(&self, hash: &PasswordHash) -> Result<Timestamp, CompleteError> {
+        let users = &self.flow.core.users;
+        match users.set_password(&self.account.id, &self.account.credential, hash).await {
+            Ok(Swap::Done) => Ok(self.flow.now()),
+            // Left to the sweep, for the same reason as above.
+            Ok(Swap::Stale) => Err(self.refused(Refused::CredentialChanged)),
+            Err(source) => {
+                let mut event = self.flow.event(EventKind::ChangeUncertain);
+                event.user = Some(self.account.id.clone());
+                event.token = Some(self.record.selector);
+                self.flow.record(event);
+                Err(CompleteError::Uncertain(BackendError::new(Backend::Users, source)))
+            }
+        }
+    }
+
+    /// Lets a claim go under which nothing was changed. If that fails, the lease runs out.
+    async fn release(&self, claim: ClaimId) {
+        let check_at = self.flow.next_check(&self.record);
+        let released = Settlement::Released { check_at };
+        let tokens = &self.flow.core.tokens;
+        if let Err(source) = tokens.settle(&self.record.selector, claim, released).await {
+            let _ = self.flow.failed(Backend::Tokens, Step::Complete, source);
+        }
+    }
+
+    fn refused(&self, why: Refused) -> CompleteError {
+        let (selector, user) = (self.record.selector, &self.account.id);
+        let public = self.flow.refuse(why, &self.client, Some(selector), Some(user));
+        match (why, public) {
+            (Refused::Denied, _) => CompleteError::Denied,
+            (Refused::StepUp, _) => CompleteError::StepUp,
+            (Refused::Busy, _) => CompleteError::Busy,
+            (_, VerifyError::Expired) => CompleteError::Expired,
+            (_, VerifyError::InProgress) => CompleteError::InProgress,
+            _ => CompleteError::Invalid,
+        }
+    }
+
+    fn unavailable(
+        &self,
+        backend: Backend,
+        source: impl Into<crate::error::BoxError>,
+    ) -> CompleteError {
+        CompleteError::Unavailable(self.flow.failed(backend, Step::Complete, source))
+    }
+}

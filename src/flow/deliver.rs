@@ -1,0 +1,263 @@
+//! A worker mints a token and mails it.
+//!
+//! One path for everyone: look up, count, mint, store. Where there is no one to mail, the record is
+//! a *decoy*: same shape, same life, made by the same calls, for a token that nobody ever sees.
+//! Only the mail itself differs, and it comes last.
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+
+use crate::account::{Account, Address, Credential, Identifier, Status, Tenant, UserId};
+use crate::audit::{Event, EventKind, Step, Withheld};
+use crate::clock::Timestamp;
+use crate::error::{Backend, BackendError};
+use crate::flow::ResetFlow;
+use crate::limit::Decision;
+use crate::mail::{Message, PasswordChanged, ResetLink};
+use crate::queue::LeasedJob;
+use crate::store::Insert;
+use crate::token::state::Revocation;
+use crate::token::{Claims, Epoch, LinkToken, Purpose, TokenRecord};
+
+/// Why a job is not done.
+pub(super) enum Undone {
+    /// Worth another try.
+    Later,
+    /// Will never work.
+    Never,
+}
+
+impl From<BackendError> for Undone {
+    fn from(error: BackendError) -> Self {
+        if error.is_transient() { Self::Later } else { Self::Never }
+    }
+}
+
+impl ResetFlow {
+    /// Mints a token for whom the identifier means, and mails it.
+    pub(super) async fn deliver(
+        &self,
+        leased: &LeasedJob,
+        identifier: &Identifier,
+        suppressed: bool,
+    ) -> Result<(), Undone> {
+        let flow = self.of(identifier.tenant());
+        let mut event = flow.event(EventKind::Issued);
+        event.job = Some(leased.job.id);
+        event.identifier = Some(flow.pseudonym(identifier));
+        flow.deliver_in_tenant(leased, identifier, suppressed, event).await
+    }
+
+    async fn deliver_in_tenant(
+        &self,
+        leased: &LeasedJob,
+        identifier: &Identifier,
+        suppressed: bool,
+        mut event: Event,
+    ) -> Result<(), Undone> {
+        let core = &self.core;
+        let failed = |backend, source| self.failed(backend, Step::Deliver, source);
+        let found = core.users.find(identifier).await.map_err(|e| failed(Backend::Users, e))?;
+        if let Some(account) = &found {
+            event.user = Some(account.id.clone());
+        }
+        let mut recipient = if suppressed {
+            Err(Withheld::IdentifierLimit)
+        } else {
+            self.recipient(found, identifier)
+        };
+
+        // The mail budget is charged once a job, so that a mail server's bad hour does not use up
+        // what the account may get.
+        let decoy = self.decoy(identifier)?;
+        if leased.lease.attempt <= 1 {
+            let subject = recipient.as_ref().map_or(&decoy.0.id, |(account, _)| &account.id);
+            let key = self.limit_key("mail-account", subject.as_str().as_bytes());
+            let decision = core
+                .limiter
+                .check(&key, &core.settings.limits.mails, self.now())
+                .await
+                .map_err(|e| failed(Backend::Limiter, e))?;
+            if decision != Decision::Allow {
+                recipient = recipient.and(Err(Withheld::MailLimit));
+            }
+        }
+
+        let (account, address) = recipient.as_ref().unwrap_or(&decoy);
+        let now = self.now();
+        let (token, record) = self.mint(account, address, now)?;
+        let inserted = core
+            .tokens
+            .insert(&record, core.settings.live)
+            .await
+            .map_err(|e| failed(Backend::Tokens, e))?;
+        if inserted == Insert::Full {
+            recipient = recipient.and(Err(Withheld::LiveTokens));
+        }
+
+        let (account, address) = match recipient {
+            Ok(recipient) => recipient,
+            Err(why) => {
+                event.kind = EventKind::Withheld(why);
+                self.record(event);
+                return Ok(());
+            }
+        };
+        event.token = Some(record.selector);
+        self.record(event.clone());
+        match self.mail_link(leased, &token, &account, address).await {
+            Ok(()) => {
+                event.kind = EventKind::LinkSent;
+                self.record(event);
+                Ok(())
+            }
+            Err(undone) => {
+                event.kind = EventKind::MailFailed { attempt: leased.lease.attempt };
+                self.record(event);
+                // The link reached nobody: free its place for the next try. Older links, which
+                // did reach their owner, are not touched (W40).
+                let freed =
+                    core.tokens.revoke(&record.selector, self.now(), Revocation::Undelivered);
+                if let Err(source) = freed.await {
+                    let _ = failed(Backend::Tokens, source);
+                }
+                Err(undone)
+            }
+        }
+    }
+
+    /// Who gets a link, or why nobody does.
+    fn recipient(
+        &self,
+        found: Option<Account>,
+        identifier: &Identifier,
+    ) -> Result<(Account, Address), Withheld> {
+        let account = found.ok_or(Withheld::Unknown)?;
+        if account.tenant != self.tenant {
+            return Err(Withheld::WrongTenant);
+        }
+        if account.status != Status::Active {
+            return Err(Withheld::Disabled);
+        }
+        if matches!(account.credential, Credential::External) {
+            return Err(Withheld::External);
+        }
+        // The mail goes to an address on record, never to what was typed (R12, W2). Where the
+        // identifier is an address of the account, it has to be a verified one (W5).
+        let canonical = identifier.canonical();
+        let meant = |address: &&Address| address.is_meant_by(&canonical);
+        let address = match account.verified.iter().find(meant) {
+            Some(address) => address,
+            None if account.unverified.iter().any(|address| meant(&address)) => {
+                return Err(Withheld::Unverified);
+            }
+            None => account.verified.first().ok_or(Withheld::Unverified)?,
+        };
+        let address = address.clone();
+        Ok((account, address))
+    }
+
+    /// The stand-in where there is no one to mail: bounded and purged like a real one, one for
+    /// each identifier, and never equal to an account's id.
+    fn decoy(&self, identifier: &Identifier) -> Result<(Account, Address), Undone> {
+        let key = self.limit_key("decoy", identifier.canonical().as_bytes());
+        let id = Base64UrlUnpadded::encode_string(key.as_bytes());
+        let id = UserId::parse(&id).map_err(|_| Undone::Never)?;
+        let address = Address::parse("decoy@example.org").map_err(|_| Undone::Never)?;
+        let account = Account::new(id, Credential::External).verified(address.clone());
+        Ok((account, address))
+    }
+
+    fn mint(
+        &self,
+        account: &Account,
+        address: &Address,
+        now: Timestamp,
+    ) -> Result<(LinkToken, TokenRecord), Undone> {
+        let (token, halves) = LinkToken::generate(self.core.random.as_ref())
+            .map_err(|e| self.failed(Backend::Random, Step::Deliver, e))?;
+        let key = self.core.keyring.active();
+        let epoch = Epoch::of(key, account, address);
+        let purpose = Purpose::Reset;
+        let expires_at = now + self.core.settings.link_life;
+        let tenant = self.tenant.clone();
+        let digest = Claims {
+            purpose,
+            tenant: tenant.as_ref(),
+            user: &account.id,
+            epoch: &epoch,
+            expires_at,
+        }
+        .digest(key, &halves.verifier);
+        let user = account.id.clone();
+        let selector = halves.selector;
+        let record = TokenRecord::new(
+            selector, purpose, tenant, user, epoch, key.id, digest, now, expires_at,
+        );
+        Ok((token, record))
+    }
+
+    async fn mail_link(
+        &self,
+        leased: &LeasedJob,
+        token: &LinkToken,
+        account: &Account,
+        to: Address,
+    ) -> Result<(), Undone> {
+        let core = &self.core;
+        let link = core.site.link_base().link(token);
+        let letter = core
+            .templates
+            .reset_link(&ResetLink::new(
+                &core.site,
+                &link,
+                core.settings.link_life,
+                account.locale.as_deref(),
+            ))
+            .map_err(|e| self.failed(Backend::Templates, Step::Deliver, e))?;
+        let message = Message::sensitive(&core.site, leased.job.id, to, letter)
+            .map_err(|e| self.failed(Backend::Templates, Step::Deliver, e))?;
+        self.send(&message, Step::Deliver).await
+    }
+
+    /// Tells one address of an account that its password was changed (R71, R72).
+    pub(super) async fn notice(
+        &self,
+        leased: &LeasedJob,
+        user: &UserId,
+        tenant: Option<&Tenant>,
+        to: &Address,
+        locale: Option<&str>,
+        at: Timestamp,
+    ) -> Result<(), Undone> {
+        let flow = self.of(tenant);
+        let core = &flow.core;
+        let mut event = flow.event(EventKind::NoticeSent);
+        event.job = Some(leased.job.id);
+        event.user = Some(user.clone());
+        let letter = core
+            .templates
+            .password_changed(&PasswordChanged::new(&core.site, at, locale))
+            .map_err(|e| flow.failed(Backend::Templates, Step::Notice, e))?;
+        let message = Message::plain(&core.site, leased.job.id, to.clone(), letter)
+            .map_err(|e| flow.failed(Backend::Templates, Step::Notice, e))?;
+        let sent = flow.send(&message, Step::Notice).await;
+        if sent.is_err() {
+            event.kind = EventKind::MailFailed { attempt: leased.lease.attempt };
+        }
+        flow.record(event);
+        sent
+    }
+
+    async fn send(&self, message: &Message, step: Step) -> Result<(), Undone> {
+        self.core.mailer.send(message).await.map_err(|error| {
+            let transient = error.is_transient();
+            let _ = self.failed(Backend::Mailer, step, error);
+            if transient { Undone::Later } else { Undone::Never }
+        })
+    }
+
+    /// This flow inside the tenant that a job names.
+    fn of(&self, tenant: Option<&Tenant>) -> ResetFlow {
+        ResetFlow { core: self.core.clone(), tenant: tenant.cloned() }
+    }
+}

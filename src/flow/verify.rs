@@ -1,0 +1,251 @@
+//! The link is opened.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::account::{Account, Client, Credential, Status, UserId};
+use crate::audit::{EventKind, Refused, Step};
+use crate::clock::Timestamp;
+use crate::error::{Backend, BackendError};
+use crate::flow::ResetFlow;
+use crate::limit::Decision;
+use crate::password::{Context, NewPassword, PasswordRejected};
+use crate::token::{Freshness, PresentedToken, Purpose, Selector, TokenRecord};
+
+/// Why a token was refused, in the words that its presenter may hear.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// Malformed, unknown, wrong, spent, revoked, of another tenant, or its account has changed:
+    /// one word for all (R29). Offer to ask for a new link.
+    #[error("the link is not valid")]
+    Invalid,
+    /// The link was right, but its time is over. Said only to who holds the true token.
+    #[error("the link has expired")]
+    Expired,
+    /// The link is right, and another request is using it at this moment.
+    #[error("the link is being used at this moment")]
+    InProgress,
+    /// Too many tokens were presented from this source.
+    #[error("too many attempts from this source")]
+    RateLimited {
+        /// When it may try again.
+        retry_after: Duration,
+    },
+    /// A part of the flow failed; the token is untouched. Ask to try again.
+    #[error("not available at this moment")]
+    Unavailable(#[source] BackendError),
+}
+
+impl VerifyError {
+    /// Whether the same call may succeed later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Invalid | Self::Expired => false,
+            Self::InProgress | Self::RateLimited { .. } => true,
+            Self::Unavailable(error) => error.is_transient(),
+        }
+    }
+}
+
+/// Proof that a token was good a moment ago: the only way to [`complete`](Verified::complete).
+///
+/// Good for ten minutes and one use. It can be neither cloned nor made up:
+///
+/// ```compile_fail
+/// fn twice(verified: password_reset::Verified) {
+///     let _ = (verified.clone(), verified);
+/// }
+/// ```
+#[must_use]
+pub struct Verified {
+    pub(super) flow: ResetFlow,
+    pub(super) record: TokenRecord,
+    pub(super) account: Account,
+    pub(super) client: Client,
+    pub(super) at: Timestamp,
+}
+
+impl Verified {
+    /// Whose token it is.
+    pub fn user(&self) -> &UserId {
+        &self.account.id
+    }
+
+    /// The account's primary address, masked: enough for its owner to recognise the account.
+    pub fn masked_address(&self) -> Option<String> {
+        self.account.verified.first().map(|address| address.masked())
+    }
+
+    /// Whether the account has a second factor, so that the page can ask for it first.
+    pub fn has_second_factor(&self) -> bool {
+        self.account.second_factor
+    }
+
+    /// From when on the token is refused.
+    pub fn expires_at(&self) -> Timestamp {
+        self.record.expires_at
+    }
+
+    /// Judges a new password by the flow's policy, with this account's own words in mind. The
+    /// token is untouched, however often a password is refused (R52).
+    ///
+    /// # Errors
+    ///
+    /// [`PasswordRejected`] with all reasons at once.
+    pub fn parse_password(&self, raw: &str) -> Result<NewPassword, PasswordRejected> {
+        self.flow.policy().parse(raw, &self.context())
+    }
+
+    pub(super) fn context(&self) -> Context {
+        let account = &self.account;
+        let addresses = account.verified.iter().chain(&account.unverified);
+        let words = addresses
+            .map(|address| address.as_str())
+            .chain(account.context_words.iter().map(String::as_str))
+            .chain([account.id.as_str()]);
+        words.fold(self.flow.context(), Context::word)
+    }
+}
+
+impl fmt::Debug for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither the account's addresses nor its credential are shown.
+        f.debug_struct("Verified")
+            .field("user", &self.account.id)
+            .field("token", &self.record.selector)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ResetFlow {
+    /// Looks at a token. Reads only: a mail scanner that opens the link a hundred times changes
+    /// nothing (R41, W36).
+    ///
+    /// # Errors
+    ///
+    /// See [`VerifyError`]. Malformed text is [`VerifyError::Invalid`] without a call to any
+    /// backend.
+    pub async fn verify(&self, token: &str, client: &Client) -> Result<Verified, VerifyError> {
+        let Ok(presented) = PresentedToken::parse(token) else {
+            return Err(self.refuse(Refused::Malformed, client, None, None));
+        };
+        let unavailable = |backend, source| {
+            VerifyError::Unavailable(self.failed(backend, Step::Verify, source))
+        };
+        let source = self.source_key("verify-source", client);
+        let quota = &self.core.settings.limits.verifications;
+        let decision = self.core.limiter.check(&source, quota, self.now()).await;
+        if let Decision::Deny { retry_after } =
+            decision.map_err(|e| unavailable(Backend::Limiter, e))?
+        {
+            let mut event = self.event(EventKind::RateLimited);
+            event.source = client.prefix();
+            self.record(event);
+            return Err(VerifyError::RateLimited { retry_after });
+        }
+
+        let selector = presented.selector;
+        let found = self.core.tokens.find(&selector).await;
+        let found = found.map_err(|e| unavailable(Backend::Tokens, e))?;
+        let record = self
+            .prove(&presented, found)
+            .map_err(|why| self.refuse(why, client, Some(selector), None))?;
+
+        // From here on the presenter holds the true token.
+        let refuse = |why| self.refuse(why, client, Some(selector), Some(&record.user));
+        let now = self.now();
+        self.standing(&record, now).map_err(refuse)?;
+        let account = self.core.users.account(&record.user).await;
+        let account = account.map_err(|e| unavailable(Backend::Users, e))?;
+        let account = self.present(&record, account).map_err(refuse)?;
+
+        let mut event = self.event(EventKind::Verified);
+        event.user = Some(account.id.clone());
+        event.token = Some(selector);
+        event.source = client.prefix();
+        self.record(event);
+        Ok(Verified { flow: self.clone(), record, account, client: *client, at: now })
+    }
+
+    /// Compares the verifier with the record, or with nothing: the same work either way (R40).
+    fn prove(
+        &self,
+        presented: &PresentedToken,
+        found: Option<TokenRecord>,
+    ) -> Result<TokenRecord, Refused> {
+        let known = found.as_ref().and_then(|record| self.core.keyring.get(record.key));
+        let (why, record) = match found {
+            Some(record) => (Refused::WrongVerifier, record),
+            None => (Refused::Unknown, self.core.dummy.clone()),
+        };
+        let key = known.unwrap_or_else(|| self.core.keyring.active());
+        let digest = record.digest_of(key, &presented.verifier);
+        let same = bool::from(digest.matches(&record.digest));
+        if !same || known.is_none() || record.purpose != Purpose::Reset {
+            return Err(why);
+        }
+        if record.tenant != self.tenant {
+            return Err(Refused::WrongTenant);
+        }
+        Ok(record)
+    }
+
+    /// Where the token stands in its life.
+    fn standing(&self, record: &TokenRecord, now: Timestamp) -> Result<(), Refused> {
+        if record.state.spent_at.is_some() {
+            Err(Refused::Spent)
+        } else if record.state.revoked.is_some() {
+            Err(Refused::Revoked)
+        } else if now >= record.expires_at {
+            Err(Refused::Expired)
+        } else if record.state.is_held(now) {
+            Err(Refused::InProgress)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether the account is still the one that the token was made for (R6, W33..W35).
+    pub(super) fn present(
+        &self,
+        record: &TokenRecord,
+        account: Option<Account>,
+    ) -> Result<Account, Refused> {
+        let account = account.ok_or(Refused::AccountGone)?;
+        let key = self.core.keyring.get(record.key).ok_or(Refused::WrongVerifier)?;
+        let freshness = record.epoch.compare(key, &account);
+        if freshness == Freshness::CredentialChanged
+            || matches!(account.credential, Credential::External)
+        {
+            return Err(Refused::CredentialChanged);
+        }
+        if account.status != Status::Active || account.tenant != self.tenant {
+            return Err(Refused::AccountDisabled);
+        }
+        match freshness {
+            Freshness::AddressGone => Err(Refused::AddressGone),
+            _ => Ok(account),
+        }
+    }
+
+    /// Tells the audit trail the cause, and the presenter the one public word.
+    pub(super) fn refuse(
+        &self,
+        why: Refused,
+        client: &Client,
+        token: Option<Selector>,
+        user: Option<&UserId>,
+    ) -> VerifyError {
+        let mut event = self.event(EventKind::Refused(why));
+        event.source = client.prefix();
+        event.token = token;
+        event.user = user.cloned();
+        self.record(event);
+        match why {
+            Refused::Expired => VerifyError::Expired,
+            Refused::InProgress => VerifyError::InProgress,
+            _ => VerifyError::Invalid,
+        }
+    }
+}

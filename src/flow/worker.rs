@@ -1,0 +1,229 @@
+//! Who does the waiting work.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::time::Duration;
+
+use crate::audit::{EventKind, Step};
+use crate::error::{Backend, BackendError};
+use crate::flow::ResetFlow;
+use crate::flow::deliver::Undone;
+use crate::queue::{LeasedJob, Task};
+use crate::random;
+
+#[cfg(feature = "tokio")]
+mod spawned;
+#[cfg(feature = "tokio")]
+pub(super) use spawned::Alarm;
+#[cfg(feature = "tokio")]
+pub use spawned::{WorkerHandle, WorkerOptions};
+
+/// How long a worker may take over one job before another may have it.
+pub(super) const JOB_LEASE: Duration = Duration::from_secs(120);
+/// How many jobs [`Worker::run_due`] leases at once.
+const BATCH: u32 = 16;
+
+/// What one round of a worker did.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct RunReport {
+    /// Jobs done.
+    pub done: u32,
+    /// Jobs put back for another try.
+    pub retried: u32,
+    /// Jobs given up.
+    pub dead: u32,
+    /// Abandoned claims looked at.
+    pub swept: u32,
+    /// Calls to the queue, or sweeps, that failed.
+    pub failures: u32,
+}
+
+/// Does the work that requests leave: mails, notices, and the tokens that somebody claimed and
+/// never finished.
+///
+/// Any number of workers, on any number of machines, may share one queue. Without a runtime, call
+/// [`run_due`](Worker::run_due) every second or so; with feature `tokio`, [`spawn`](Worker::spawn)
+/// does it.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    flow: ResetFlow,
+}
+
+impl ResetFlow {
+    /// A worker of this flow, for all tenants.
+    pub fn worker(&self) -> Worker {
+        Worker { flow: Self { core: self.core.clone(), tenant: None } }
+    }
+}
+
+/// How one job ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Ended {
+    Done,
+    Retried,
+    Dead,
+    /// The queue would not take the outcome; the lease runs out.
+    Unknown,
+}
+
+impl Worker {
+    /// Does everything that is due now, one job after the other, then sweeps once.
+    ///
+    /// Never fails and never panics: what goes wrong is in the report and in the audit trail, and
+    /// is tried again. Needs no runtime and no timer, so it cannot cut off a mailer that hangs:
+    /// give the mailer time limits of its own.
+    pub async fn run_due(&self) -> RunReport {
+        let mut report = RunReport::default();
+        let now = self.flow.now();
+        loop {
+            match self.lease(now, BATCH).await {
+                Ok(jobs) if jobs.is_empty() => break,
+                Ok(jobs) => {
+                    for leased in jobs {
+                        report.count(self.run(leased).await);
+                    }
+                }
+                Err(_) => {
+                    report.failures = report.failures.saturating_add(1);
+                    break;
+                }
+            }
+        }
+        self.sweep_into(&mut report).await;
+        report
+    }
+
+    async fn sweep_into(&self, report: &mut RunReport) {
+        loop {
+            match contain(self.flow.sweep()).await {
+                Some(Ok((count, more))) => {
+                    report.swept = report.swept.saturating_add(count);
+                    if !more {
+                        return;
+                    }
+                }
+                failed => {
+                    if failed.is_none() {
+                        self.flow.record(self.flow.event(EventKind::WorkerPanicked));
+                    }
+                    report.failures = report.failures.saturating_add(1);
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn lease(
+        &self,
+        now: crate::Timestamp,
+        max: u32,
+    ) -> Result<Vec<LeasedJob>, BackendError> {
+        let until = self.flow.now() + JOB_LEASE;
+        match contain(self.flow.core.queue.lease(now, until, max)).await {
+            Some(leased) => leased.map_err(|e| self.flow.failed(Backend::Queue, Step::Work, e)),
+            None => Err(self.flow.failed(Backend::Queue, Step::Work, "the queue panicked")),
+        }
+    }
+
+    /// Runs one job and tells the queue how it ended.
+    async fn run(&self, leased: LeasedJob) -> Ended {
+        let undone = match contain(self.attempt(&leased)).await {
+            Some(Ok(())) => None,
+            Some(Err(undone)) => Some(undone),
+            None => {
+                let mut event = self.flow.event(EventKind::WorkerPanicked);
+                event.job = Some(leased.job.id);
+                self.flow.record(event);
+                Some(Undone::Later)
+            }
+        };
+        contain(self.conclude(&leased, undone)).await.unwrap_or(Ended::Unknown)
+    }
+
+    async fn attempt(&self, leased: &LeasedJob) -> Result<(), Undone> {
+        match &leased.job.task {
+            Task::Deliver { identifier, suppressed } => {
+                self.flow.deliver(leased, identifier, *suppressed).await
+            }
+            Task::Notice { user, tenant, address, locale, at } => {
+                let tenant = tenant.as_ref();
+                self.flow.notice(leased, user, tenant, address, locale.as_deref(), *at).await
+            }
+            Task::Unreadable(_) => Err(Undone::Later),
+        }
+    }
+
+    async fn conclude(&self, leased: &LeasedJob, undone: Option<Undone>) -> Ended {
+        let queue = &self.flow.core.queue;
+        let attempt = leased.lease.attempt;
+        let settings = &self.flow.core.settings;
+        let retry = match leased.job.task {
+            Task::Notice { .. } => settings.notice_retry,
+            _ => settings.link_retry,
+        };
+        let wait = match undone {
+            Some(Undone::Later) => retry.wait(attempt),
+            _ => None,
+        };
+        let (told, ended) = match (&undone, wait) {
+            (None, _) => (queue.ack(&leased.lease).await, Ended::Done),
+            (Some(_), Some(wait)) => {
+                let due = self.flow.now() + self.jittered(wait);
+                self.schedule(due);
+                (queue.retry(&leased.lease, due).await, Ended::Retried)
+            }
+            (Some(_), None) => {
+                let mut event = self.flow.event(EventKind::DeadLetter { attempts: attempt });
+                event.job = Some(leased.job.id);
+                self.flow.record(event);
+                (queue.ack(&leased.lease).await, Ended::Dead)
+            }
+        };
+        match told {
+            Ok(_) => ended,
+            Err(source) => {
+                let _ = self.flow.failed(Backend::Queue, Step::Work, source);
+                Ended::Unknown
+            }
+        }
+    }
+
+    /// Shortened by up to a half; in full where the generator fails.
+    fn jittered(&self, wait: Duration) -> Duration {
+        let half = u64::try_from(wait.as_micros() / 2).unwrap_or(u64::MAX);
+        let off = random::below(self.flow.core.random.as_ref(), half).unwrap_or(0);
+        wait.saturating_sub(Duration::from_micros(off))
+    }
+
+    fn schedule(&self, due: crate::Timestamp) {
+        #[cfg(feature = "tokio")]
+        self.flow.core.alarm.set(due);
+        #[cfg(not(feature = "tokio"))]
+        let _ = due;
+    }
+}
+
+impl RunReport {
+    fn count(&mut self, ended: Ended) {
+        let counter = match ended {
+            Ended::Done => &mut self.done,
+            Ended::Retried => &mut self.retried,
+            Ended::Dead => &mut self.dead,
+            Ended::Unknown => &mut self.failures,
+        };
+        *counter = counter.saturating_add(1);
+    }
+}
+
+/// Awaits a future; `None` when it panics. A backend that panics must not end the worker (W47).
+async fn contain<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|context| {
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Some),
+            Err(_) => std::task::Poll::Ready(None),
+        }
+    })
+    .await
+}

@@ -1,0 +1,200 @@
+//! The worker as a tokio task: wake-up, time limits, back-off, graceful shutdown.
+
+use std::fmt;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::Timestamp;
+use crate::audit::{EventKind, Step};
+use crate::error::Backend;
+use crate::flow::worker::{Ended, RunReport, Undone, Worker};
+use crate::queue::LeasedJob;
+
+/// How often the sweep looks for abandoned claims.
+const SWEEP_EVERY: Duration = Duration::from_secs(15);
+/// How often dead records are purged, and how many at once.
+const PURGE_EVERY: Duration = Duration::from_secs(600);
+const PURGE_BATCH: u32 = 1_000;
+/// The longest pause after the queue failed.
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
+
+/// Tells the workers of this process when the next job that this process knows of is due.
+#[derive(Default)]
+pub(in crate::flow) struct Alarm {
+    next: Mutex<Option<Timestamp>>,
+    changed: Notify,
+}
+
+impl Alarm {
+    pub(in crate::flow) fn set(&self, due: Timestamp) {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        if next.is_none_or(|known| due < known) {
+            *next = Some(due);
+            drop(next);
+            self.changed.notify_one();
+        }
+    }
+
+    /// When it rings; a past alarm is taken away.
+    fn until(&self, now: Timestamp) -> Option<Duration> {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = (*next).map(|due| due.since(now));
+        if wait == Some(Duration::ZERO) {
+            *next = None;
+        }
+        wait
+    }
+}
+
+/// Numbers of a spawned worker.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct WorkerOptions {
+    /// Jobs that run at the same time: 8 by default.
+    pub parallel: u32,
+    /// How often the queue is asked when nothing is known to be due: every second by default.
+    pub poll: Duration,
+    /// How long one job may take before it is cut off and tried again: 30 s by default, at most
+    /// 100 s, which is below the job's lease.
+    pub job_limit: Duration,
+}
+
+impl Default for WorkerOptions {
+    fn default() -> Self {
+        Self { parallel: 8, poll: Duration::from_secs(1), job_limit: Duration::from_secs(30) }
+    }
+}
+
+impl WorkerOptions {
+    /// How many jobs may run at the same time.
+    pub fn parallel(mut self, jobs: u32) -> Self {
+        self.parallel = jobs.max(1);
+        self
+    }
+
+    /// How often the queue is asked.
+    pub fn poll(mut self, every: Duration) -> Self {
+        self.poll = every;
+        self
+    }
+
+    /// How long one job may take.
+    pub fn job_limit(mut self, limit: Duration) -> Self {
+        self.job_limit = limit;
+        self
+    }
+}
+
+/// A running worker. Dropping it stops the worker after the jobs it is at.
+#[must_use]
+pub struct WorkerHandle {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<RunReport>,
+}
+
+impl WorkerHandle {
+    /// Leases no further jobs, finishes those that run, and answers what was done since the start.
+    pub async fn shutdown(self) -> RunReport {
+        let _ = self.stop.send(true);
+        self.task.await.unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for WorkerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerHandle").finish_non_exhaustive()
+    }
+}
+
+impl Worker {
+    /// Runs in the background of the present tokio runtime until shut down.
+    ///
+    /// Wakes up when a job that this process queued is due, and asks the queue every
+    /// [`poll`](WorkerOptions::poll) for what other processes queued; sweeps every 15 seconds and
+    /// purges every 10 minutes. When the queue fails it waits, twice as long each time up to 30
+    /// seconds.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn spawn(self, options: WorkerOptions) -> WorkerHandle {
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(self.work(options, stopped));
+        WorkerHandle { stop, task }
+    }
+
+    async fn work(self, options: WorkerOptions, mut stopped: watch::Receiver<bool>) -> RunReport {
+        let limit = options.job_limit.min(Duration::from_secs(100));
+        let mut report = RunReport::default();
+        let mut running = JoinSet::new();
+        let mut back_off = Duration::ZERO;
+        let mut next_sweep = Instant::now();
+        let mut next_purge = Instant::now() + PURGE_EVERY;
+        while !*stopped.borrow() {
+            if next_sweep <= Instant::now() {
+                self.sweep_into(&mut report).await;
+                next_sweep = Instant::now() + SWEEP_EVERY;
+            }
+            if next_purge <= Instant::now() {
+                let _ = super::contain(self.flow.purge(PURGE_BATCH)).await;
+                next_purge = Instant::now() + PURGE_EVERY;
+            }
+            // Before the queue is asked: a job that is pushed from now on rings again.
+            let rings = self.flow.core.alarm.until(self.flow.now());
+            let mut wait = rings.unwrap_or(options.poll).min(options.poll);
+            let busy = u32::try_from(running.len()).unwrap_or(u32::MAX);
+            let free = options.parallel.max(1).saturating_sub(busy);
+            if free > 0 {
+                match self.lease(self.flow.now(), free).await {
+                    Ok(jobs) => {
+                        back_off = Duration::ZERO;
+                        if u32::try_from(jobs.len()).is_ok_and(|count| count == free) {
+                            wait = Duration::ZERO;
+                        }
+                        for leased in jobs {
+                            running.spawn(self.clone().run_within(limit, leased));
+                        }
+                    }
+                    Err(_) => {
+                        report.failures = report.failures.saturating_add(1);
+                        back_off = (back_off * 2).clamp(options.poll, LONGEST_BACK_OFF);
+                        wait = back_off;
+                    }
+                }
+            } else {
+                wait = options.poll;
+            }
+            tokio::select! {
+                _ = stopped.changed() => break,
+                Some(ended) = running.join_next(), if !running.is_empty() => {
+                    report.count(ended.unwrap_or(Ended::Unknown));
+                }
+                () = self.flow.core.alarm.changed.notified(), if back_off.is_zero() => {}
+                () = sleep(wait) => {}
+            }
+        }
+        while let Some(ended) = running.join_next().await {
+            report.count(ended.unwrap_or(Ended::Unknown));
+        }
+        report
+    }
+
+    /// A job that takes too long is cut off at its present await, which is a crash like any other:
+    /// it is put back and tried again.
+    async fn run_within(self, limit: Duration, leased: LeasedJob) -> Ended {
+        if let Ok(ended) = timeout(limit, self.run(leased.clone())).await {
+            return ended;
+        }
+        let _ = self.flow.failed(Backend::Mailer, Step::Work, "a job took too long");
+        let told = timeout(limit, self.conclude(&leased, Some(Undone::Later))).await;
+        told.unwrap_or_else(|_| {
+            self.flow.record(self.flow.event(EventKind::WorkerPanicked));
+            Ended::Unknown
+        })
+    }
+}
