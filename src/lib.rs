@@ -5,6 +5,7 @@ pub mod audit;
 pub mod clock;
 pub mod error;
 pub mod limit;
+pub mod mail;
 pub mod password;
 pub mod queue;
 mod random;

@@ -1,0 +1,527 @@
+//! What every mail names: [`Site`], [`LinkBase`], [`Mailbox`].
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use secrecy::SecretString;
+
+use crate::account::{Address, InvalidText, bounded};
+use crate::token::{LINK_TOKEN_CHARS, LinkToken};
+
+const MAX_LINK_BASE_BYTES: usize = 512;
+const MAX_SERVICE_NAME_BYTES: usize = 64;
+const MAX_CONTACT_BYTES: usize = 254;
+const MAX_DISPLAY_NAME_BYTES: usize = 128;
+const QUERY: &str = "?token=";
+
+/// Why a [`Site`], a [`LinkBase`] or a [`Mailbox`] cannot be made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidSite {
+    /// The link base is longer than 512 bytes.
+    #[error("the link base is longer than 512 bytes")]
+    LinkTooLong,
+    /// The link base does not begin with `https://`, or with `http://` and a loopback host.
+    #[error("the link base is not https")]
+    NotHttps,
+    /// The link base holds a user name or an `@` (`https://app.example@evil.example`).
+    #[error("the link base holds user information")]
+    UserInfo,
+    /// The link base's host is neither a plain ASCII name nor an IP address.
+    #[error("the link base has no plain host")]
+    Host,
+    /// The link base's port is not a number from 1 to 65535.
+    #[error("the link base has no valid port")]
+    Port,
+    /// The link base holds a query or a fragment.
+    #[error("the link base holds a query or a fragment")]
+    QueryOrFragment,
+    /// The link base's path is missing, steps upwards, or holds anything but letters, digits and
+    /// `-._~/`.
+    #[error("the link base has no plain path")]
+    Path,
+    /// The service name is not one short line.
+    #[error("the service name is not one line of at most 64 bytes")]
+    ServiceName(#[source] InvalidText),
+    /// The support contact is not one short line.
+    #[error("the support contact is not one line of at most 254 bytes")]
+    SupportContact(#[source] InvalidText),
+    /// The display name is not one short line.
+    #[error("the display name is not one line of at most 128 bytes")]
+    DisplayName(#[source] InvalidText),
+    /// A name holds `=?`, which mail programs take for an encoded word and decode (W9).
+    #[error("a name holds an encoded word")]
+    EncodedWord,
+    /// The sender's domain is not ASCII; write it in its `xn--` form.
+    #[error("the sender's domain is not ASCII")]
+    SenderDomain,
+}
+
+/// The page that links lead to: `https://host[:port]/path`.
+///
+/// Written down once, in the configuration. **Nothing in this crate takes a host from a request**,
+/// so no `Host` or `X-Forwarded-Host` header can send a token to somebody else (R17, W6).
+///
+/// What is accepted is a list, not a grammar with exceptions. A page behind a fragment (`/#/reset`)
+/// is not on it: give it a path of its own.
+///
+/// ```
+/// use password_reset::mail::{InvalidSite, LinkBase};
+///
+/// assert!(LinkBase::parse("https://app.example/reset").is_ok());
+/// // Plain http stays on this machine (W7).
+/// assert!(LinkBase::parse("http://localhost:3000/reset").is_ok());
+/// assert_eq!(
+///     LinkBase::parse("http://app.example/reset").unwrap_err(),
+///     InvalidSite::NotHttps,
+/// );
+/// assert_eq!(
+///     LinkBase::parse("https://app.example@evil.example/reset").unwrap_err(),
+///     InvalidSite::UserInfo,
+/// );
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LinkBase(Box<str>);
+
+impl LinkBase {
+    /// Takes the address of the page, which the token is added to.
+    ///
+    /// # Errors
+    ///
+    /// - [`InvalidSite::LinkTooLong`], [`InvalidSite::NotHttps`], [`InvalidSite::UserInfo`],
+    ///   [`InvalidSite::Host`], [`InvalidSite::Port`], [`InvalidSite::QueryOrFragment`] or
+    ///   [`InvalidSite::Path`], for the part that is not as described there.
+    pub fn parse(text: &str) -> Result<Self, InvalidSite> {
+        if text.len() > MAX_LINK_BASE_BYTES {
+            return Err(InvalidSite::LinkTooLong);
+        }
+        let (rest, encrypted) = match (text.strip_prefix("https://"), text.strip_prefix("http://"))
+        {
+            (Some(rest), _) => (rest, true),
+            (None, Some(rest)) => (rest, false),
+            (None, None) => return Err(InvalidSite::NotHttps),
+        };
+        // Looked for in the whole text, so that `a.example/@b` and `a.example/?b` are no riddle.
+        if rest.contains('@') {
+            return Err(InvalidSite::UserInfo);
+        }
+        if rest.contains(['?', '#']) {
+            return Err(InvalidSite::QueryOrFragment);
+        }
+        let (authority, path) = rest.split_once('/').ok_or(InvalidSite::Path)?;
+        let loopback = check_authority(authority)?;
+        if !encrypted && !loopback {
+            return Err(InvalidSite::NotHttps);
+        }
+        check_path(path)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The address, as configured.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// `base?token=…`.
+    ///
+    /// # Security
+    ///
+    /// The link is as secret as its token.
+    pub fn link(&self, token: &LinkToken) -> SecretString {
+        // At exact capacity: a string that grows leaves copies of the token behind, unwiped.
+        let length = self.0.len() + QUERY.len() + LINK_TOKEN_CHARS;
+        let mut link = String::with_capacity(length);
+        link.push_str(&self.0);
+        link.push_str(QUERY);
+        link.push_str(token.expose());
+        SecretString::from(link)
+    }
+}
+
+/// Checks `host[:port]`; answers whether the host is this machine.
+fn check_authority(authority: &str) -> Result<bool, InvalidSite> {
+    if let Some(rest) = authority.strip_prefix('[') {
+        let (host, port) = rest.split_once(']').ok_or(InvalidSite::Host)?;
+        let host: Ipv6Addr = host.parse().map_err(|_| InvalidSite::Host)?;
+        match port.strip_prefix(':') {
+            Some(port) => check_port(port)?,
+            None if port.is_empty() => {}
+            None => return Err(InvalidSite::Host),
+        }
+        return Ok(host.is_loopback());
+    }
+    let host = match authority.split_once(':') {
+        Some((host, port)) => {
+            check_port(port)?;
+            host
+        }
+        None => authority,
+    };
+    if let Ok(host) = host.parse::<Ipv4Addr>() {
+        return Ok(host.is_loopback());
+    }
+    let plain_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    // Browsers read a host whose last label begins with a digit as an IPv4 address in one of its
+    // old spellings (`127.1`, `0x7f.1`), and no top-level domain begins with one.
+    let top = host.rsplit('.').next().unwrap_or_default();
+    let numeric = top.starts_with(|c: char| c.is_ascii_digit());
+    if host.len() > 253 || numeric || !host.split('.').all(plain_label) {
+        return Err(InvalidSite::Host);
+    }
+    Ok(host.eq_ignore_ascii_case("localhost"))
+}
+
+fn check_port(port: &str) -> Result<(), InvalidSite> {
+    // `parse` alone would take `+443`.
+    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    match port.parse::<u16>() {
+        Ok(1..) if digits => Ok(()),
+        _ => Err(InvalidSite::Port),
+    }
+}
+
+/// Checks what stands behind the first `/`. No percent signs, so there is one spelling only; none
+/// of the characters that HTML, a header or a mail program would read as something else.
+fn check_path(path: &str) -> Result<(), InvalidSite> {
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let plain =
+        |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(unreserved);
+    // Only the last segment may be empty: `/` and `/reset/`.
+    let segments = path.strip_suffix('/').unwrap_or(path);
+    if path.is_empty() || segments.split('/').all(plain) {
+        return Ok(());
+    }
+    Err(InvalidSite::Path)
+}
+
+/// Who a mail is from: an address, and perhaps a name to show beside it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mailbox {
+    name: Option<Box<str>>,
+    address: Address,
+}
+
+impl Mailbox {
+    /// A mailbox without a name.
+    pub fn new(address: Address) -> Self {
+        Self {
+            name: None,
+            address,
+        }
+    }
+
+    /// The same mailbox with a name to show: one line of at most 128 bytes.
+    ///
+    /// ```
+    /// use password_reset::account::Address;
+    /// use password_reset::mail::Mailbox;
+    ///
+    /// let mailbox = Mailbox::new(Address::parse("no-reply@app.example").unwrap());
+    /// assert!(mailbox.clone().named("Example, Inc.").is_ok());
+    /// assert!(mailbox.named("Example\r\nBcc: eve@evil.example").is_err());
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - [`InvalidSite::DisplayName`] when it is empty, too long or holds a control character.
+    /// - [`InvalidSite::EncodedWord`] when it holds `=?`.
+    pub fn named(mut self, name: &str) -> Result<Self, InvalidSite> {
+        let name = bounded(name, MAX_DISPLAY_NAME_BYTES).map_err(InvalidSite::DisplayName)?;
+        self.name = Some(no_encoded_word(name)?.into());
+        Ok(self)
+    }
+
+    /// The name, raw: whoever writes it into a header must quote or encode it.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The address.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+}
+
+/// `=?utf-8?q?…?=` is decoded after every check has passed.
+fn no_encoded_word(text: &str) -> Result<&str, InvalidSite> {
+    if text.contains("=?") {
+        return Err(InvalidSite::EncodedWord);
+    }
+    Ok(text)
+}
+
+/// The service, as its mails present it. All of it is configuration; none of it is ever taken from
+/// a request (W6).
+///
+/// ```
+/// use password_reset::account::Address;
+/// use password_reset::mail::{LinkBase, Mailbox, Site};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let site = Site::new(
+///     "Example",
+///     LinkBase::parse("https://app.example/reset")?,
+///     "support@app.example",
+///     Mailbox::new(Address::parse("no-reply@app.example")?).named("Example")?,
+/// )?;
+/// assert_eq!(site.service_name(), "Example");
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Site {
+    service_name: Box<str>,
+    base: LinkBase,
+    support_contact: Box<str>,
+    sender: Mailbox,
+    reply_to: Option<Mailbox>,
+}
+
+impl Site {
+    /// A service: the name that people know it by, the page that links lead to, whom to contact
+    /// when something is wrong (an address, a telephone number, a page), and the sender. The
+    /// sender's domain also ends every Message-ID.
+    ///
+    /// # Errors
+    ///
+    /// - [`InvalidSite::ServiceName`] when the name is not one line of 1 to 64 bytes,
+    ///   [`InvalidSite::EncodedWord`] when it holds `=?`.
+    /// - [`InvalidSite::SupportContact`] when the contact is not one line of 1 to 254 bytes.
+    /// - [`InvalidSite::SenderDomain`] when the sender's domain is not ASCII.
+    pub fn new(
+        service_name: &str,
+        base: LinkBase,
+        support_contact: &str,
+        sender: Mailbox,
+    ) -> Result<Self, InvalidSite> {
+        let name =
+            bounded(service_name, MAX_SERVICE_NAME_BYTES).map_err(InvalidSite::ServiceName)?;
+        let contact =
+            bounded(support_contact, MAX_CONTACT_BYTES).map_err(InvalidSite::SupportContact)?;
+        if !domain(&sender).is_ascii() {
+            return Err(InvalidSite::SenderDomain);
+        }
+        Ok(Self {
+            service_name: no_encoded_word(name)?.into(),
+            base,
+            support_contact: contact.into(),
+            sender,
+            reply_to: None,
+        })
+    }
+
+    /// Sends answers to another mailbox than the sender's.
+    pub fn reply_to(mut self, mailbox: Mailbox) -> Self {
+        self.reply_to = Some(mailbox);
+        self
+    }
+
+    /// The name of the service.
+    pub fn service_name(&self) -> &str {
+        &self.service_name
+    }
+
+    /// The page that links lead to.
+    pub fn base(&self) -> &LinkBase {
+        &self.base
+    }
+
+    /// Whom to contact.
+    pub fn support_contact(&self) -> &str {
+        &self.support_contact
+    }
+
+    /// Who mails are from.
+    pub fn sender(&self) -> &Mailbox {
+        &self.sender
+    }
+
+    /// Where answers go, if not to the sender.
+    pub fn answers(&self) -> Option<&Mailbox> {
+        self.reply_to.as_ref()
+    }
+
+    /// The domain of Message-IDs.
+    pub fn domain(&self) -> &str {
+        domain(&self.sender)
+    }
+}
+
+fn domain(mailbox: &Mailbox) -> &str {
+    // An address has exactly one `@`.
+    mailbox
+        .address
+        .as_str()
+        .split_once('@')
+        .map_or("", |(_, domain)| domain)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        reason = "tests may panic"
+    )]
+
+    use secrecy::ExposeSecret;
+
+    use super::*;
+    use crate::random::SystemRandom;
+
+    fn mailbox() -> Mailbox {
+        Mailbox::new(Address::parse("no-reply@app.example").unwrap())
+    }
+
+    fn base() -> LinkBase {
+        LinkBase::parse("https://app.example/reset").unwrap()
+    }
+
+    #[test]
+    fn a_plain_https_page_is_taken_as_it_is() {
+        for text in [
+            "https://app.example/reset",
+            "https://app.example/",
+            "https://app.example:8443/a/b.c/~d_e-f/",
+            "https://xn--bcher-kva.example/reset",
+            "https://192.0.2.7/reset",
+            "https://[2001:db8::1]:8443/reset",
+        ] {
+            assert_eq!(LinkBase::parse(text).unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn a_plain_http_base_is_refused_unless_loopback() {
+        for loopback in ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "[::1]"] {
+            for port in ["", ":3000"] {
+                LinkBase::parse(&format!("http://{loopback}{port}/reset")).unwrap();
+            }
+        }
+        for host in [
+            "app.example",
+            "localhost.example",
+            "192.0.2.7",
+            "[2001:db8::1]",
+            "[::]",
+        ] {
+            assert_eq!(
+                LinkBase::parse(&format!("http://{host}/reset")).unwrap_err(),
+                InvalidSite::NotHttps,
+                "{host}"
+            );
+        }
+    }
+
+    #[test]
+    fn w6_w7_every_other_shape_of_link_base_is_refused() {
+        use InvalidSite::*;
+        for (text, why) in [
+            ("", NotHttps),
+            ("app.example/reset", NotHttps),
+            ("//app.example/reset", NotHttps),
+            ("https:/app.example/reset", NotHttps),
+            ("https:\\\\app.example/reset", NotHttps),
+            (" https://app.example/reset", NotHttps),
+            ("HTTPS://app.example/reset", NotHttps),
+            ("ftp://app.example/reset", NotHttps),
+            ("javascript:alert(1)//", NotHttps),
+            ("https://ada@app.example/reset", UserInfo),
+            ("https://app.example:443@evil.example/reset", UserInfo),
+            ("https://app.example/@evil.example", UserInfo),
+            ("https://app.example/reset?next=x", QueryOrFragment),
+            ("https://app.example/#/reset", QueryOrFragment),
+            ("https://app.example", Path),
+            ("https:///reset", Host),
+            ("https://:443/reset", Host),
+            ("https://app..example/reset", Host),
+            ("https://app.example./reset", Host),
+            ("https://-app.example/reset", Host),
+            ("https://app_1.example/reset", Host),
+            ("https://b\u{fc}cher.example/reset", Host),
+            ("https://app.example\\evil/reset", Host),
+            ("https://app.example%2eevil/reset", Host),
+            ("https://127.1/reset", Host),
+            ("https://0x7f.0x1/reset", Host),
+            ("https://2130706433/reset", Host),
+            ("https://app.example\r\n/reset", Host),
+            ("https://[::1/reset", Host),
+            ("https://[::1]evil.example/reset", Host),
+            ("https://[app.example]/reset", Host),
+            ("https://app.example:/reset", Port),
+            ("https://app.example:0/reset", Port),
+            ("https://app.example:65536/reset", Port),
+            ("https://app.example:+443/reset", Port),
+            ("https://app.example:443:443/reset", Port),
+            ("https://app.example//reset", Path),
+            ("https://app.example/a//b", Path),
+            ("https://app.example/../reset", Path),
+            ("https://app.example/a/..", Path),
+            ("https://app.example/./reset", Path),
+            ("https://app.example/%2e%2e/reset", Path),
+            ("https://app.example/re set", Path),
+            ("https://app.example/reset\n", Path),
+            ("https://app.example/reset\0", Path),
+            ("https://app.example/a\\b", Path),
+            ("https://app.example/\"><b>", Path),
+            ("https://app.example/r\u{e9}set", Path),
+        ] {
+            assert_eq!(LinkBase::parse(text).unwrap_err(), why, "{text:?}");
+        }
+        let long = format!("https://app.example/{}", "a".repeat(500));
+        assert_eq!(LinkBase::parse(&long).unwrap_err(), LinkTooLong);
+    }
+
+    #[test]
+    fn a_link_is_the_base_and_the_token_and_nothing_else() {
+        let (token, _) = LinkToken::generate(&SystemRandom).unwrap();
+        let link = base().link(&token);
+        let expected = format!("https://app.example/reset?token={}", token.expose());
+        assert_eq!(link.expose_secret(), expected);
+        assert!(!format!("{link:?}").contains(token.expose()));
+    }
+
+    #[test]
+    fn w9_a_name_is_one_line_without_encoded_words() {
+        for bad in [
+            "",
+            " ",
+            "A\r\nBcc: x",
+            "A\nB",
+            "A\0B",
+            "A\u{2028}B",
+            "A\u{202e}B",
+        ] {
+            assert!(mailbox().named(bad).is_err(), "{bad:?}");
+            assert!(
+                Site::new(bad, base(), "help", mailbox()).is_err(),
+                "{bad:?}"
+            );
+            assert!(Site::new("A", base(), bad, mailbox()).is_err(), "{bad:?}");
+        }
+        let word = "=?utf-8?q?=0d=0aBcc:_x?=";
+        assert_eq!(mailbox().named(word).unwrap_err(), InvalidSite::EncodedWord);
+        assert!(Site::new(word, base(), "help", mailbox()).is_err());
+        assert!(mailbox().named(&"a".repeat(129)).is_err());
+        let named = mailbox().named("\"Ex, ample\" <b>").unwrap();
+        assert_eq!(named.name(), Some("\"Ex, ample\" <b>"));
+    }
+
+    #[test]
+    fn the_message_id_domain_is_the_senders() {
+        let site = Site::new("Example", base(), "help", mailbox()).unwrap();
+        assert_eq!(site.domain(), "app.example");
+        let foreign = Mailbox::new(Address::parse("a@b\u{fc}cher.example").unwrap());
+        assert_eq!(
+            Site::new("Example", base(), "help", foreign).unwrap_err(),
+            InvalidSite::SenderDomain
+        );
+    }
+}
