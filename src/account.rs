@@ -120,7 +120,7 @@ fn canonical(text: &str) -> String {
 }
 
 /// The shared check of one line of text: length first, then white space, then characters.
-fn bounded(text: &str, max: usize) -> Result<&str, InvalidText> {
+pub(crate) fn bounded(text: &str, max: usize) -> Result<&str, InvalidText> {
     if text.len() > max {
         return Err(InvalidText::TooLong { max });
     }

@@ -162,7 +162,10 @@ impl ResetFlow {
     /// The same flow for one tenant: its requests look into this tenant only, and it honours only
     /// tokens that were made in it (W43).
     pub fn for_tenant(&self, tenant: Tenant) -> Self {
-        Self { core: Arc::clone(&self.core), tenant: Some(tenant) }
+        Self {
+            core: Arc::clone(&self.core),
+            tenant: Some(tenant),
+        }
     }
 
     /// The rules for new passwords, for sign-up and change forms too (R54).
@@ -208,14 +211,22 @@ impl ResetFlow {
     fn limit_key(&self, label: &str, subject: &[u8]) -> LimitKey {
         let mut mac = self.core.keyring.active().limit.clone();
         mac.field(label.as_bytes());
-        mac.optional(self.tenant.as_ref().map(|tenant| tenant.as_str().as_bytes()));
+        mac.optional(
+            self.tenant
+                .as_ref()
+                .map(|tenant| tenant.as_str().as_bytes()),
+        );
         mac.field(subject);
         LimitKey::from_bytes(mac.finalize().into_bytes().into())
     }
 
     fn pseudonym(&self, identifier: &Identifier) -> Pseudonym {
         let mut mac = self.core.keyring.active().audit.clone();
-        mac.optional(self.tenant.as_ref().map(|tenant| tenant.as_str().as_bytes()));
+        mac.optional(
+            self.tenant
+                .as_ref()
+                .map(|tenant| tenant.as_str().as_bytes()),
+        );
         mac.field(identifier.canonical().as_bytes());
         let full: [u8; 32] = mac.finalize().into_bytes().into();
         let mut half = [0; 16];
@@ -236,6 +247,8 @@ impl ResetFlow {
 impl fmt::Debug for ResetFlow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // No backend is shown: a foreign `Debug` may print what it holds, tokens included.
-        f.debug_struct("ResetFlow").field("tenant", &self.tenant).finish_non_exhaustive()
+        f.debug_struct("ResetFlow")
+            .field("tenant", &self.tenant)
+            .finish_non_exhaustive()
     }
 }

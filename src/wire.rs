@@ -3,8 +3,6 @@
 //! Digests are taken over fields written this way, and queued jobs are stored this way, so that
 //! `("ab", "c")` and `("a", "bc")` can never look alike.
 
-use sha2::digest::Update;
-
 /// Something that fields can be written to: a digest or a buffer.
 pub(crate) trait Fields {
     fn bytes(&mut self, bytes: &[u8]);
@@ -28,15 +26,6 @@ pub(crate) trait Fields {
 
     fn number(&mut self, number: i64) {
         self.bytes(&number.to_be_bytes());
-    }
-}
-
-/// Digests take fields.
-pub(crate) struct Digesting<'a, D>(pub(crate) &'a mut D);
-
-impl<D: Update> Fields for Digesting<'_, D> {
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
     }
 }
 

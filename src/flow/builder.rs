@@ -89,7 +89,11 @@ impl Retry {
             return None;
         }
         let doublings = attempt.saturating_sub(1).min(32);
-        Some(self.first.saturating_mul(1 << doublings.min(31)).min(self.longest))
+        Some(
+            self.first
+                .saturating_mul(1 << doublings.min(31))
+                .min(self.longest),
+        )
     }
 }
 
@@ -296,7 +300,15 @@ impl Builder {
         // A longer password than the hasher takes is refused, never cut (W59).
         let policy = self.policy.max_bytes_of_hasher(hashing.max_bytes());
         let dummy = dummy(self.random.as_ref()).map_err(BuildError::Random)?;
-        let Parts { site, keyring, users, tokens, queue, mailer, limiter } = self.parts;
+        let Parts {
+            site,
+            keyring,
+            users,
+            tokens,
+            queue,
+            mailer,
+            limiter,
+        } = self.parts;
         let core = Core {
             site,
             keyring,
@@ -318,7 +330,10 @@ impl Builder {
             #[cfg(feature = "tokio")]
             alarm: super::worker::Alarm::default(),
         };
-        Ok(ResetFlow { core: Arc::new(core), tenant: None })
+        Ok(ResetFlow {
+            core: Arc::new(core),
+            tenant: None,
+        })
     }
 }
 
@@ -330,7 +345,17 @@ fn dummy(random: &dyn Random) -> Result<TokenRecord, BoxError> {
     let selector = Selector::from_bytes([0; 16]);
     let epoch = Epoch::from_bytes([0; 32]);
     let key = KeyId(0);
-    Ok(TokenRecord::new(selector, Purpose::Reset, None, user, epoch, key, digest, at, at))
+    Ok(TokenRecord::new(
+        selector,
+        Purpose::Reset,
+        None,
+        user,
+        epoch,
+        key,
+        digest,
+        at,
+        at,
+    ))
 }
 
 /// Settings that weaken a promise; each says which.

@@ -105,10 +105,20 @@ impl Verified {
         event.token = Some(self.record.selector);
         event.source = self.client.prefix();
         self.flow.record(event);
-        let settled =
-            self.flow.settle(&self.record, claim, &self.account.id, Some(&self.account), at, false);
+        let settled = self.flow.settle(
+            &self.record,
+            claim,
+            &self.account.id,
+            Some(&self.account),
+            at,
+            false,
+        );
         let settled = settled.await.is_ok();
-        Ok(Completed { user: self.account.id, at, settled })
+        Ok(Completed {
+            user: self.account.id,
+            at,
+            settled,
+        })
     }
 
     /// Policy and decision: both cheap, both before the hash.
@@ -131,20 +141,31 @@ impl Verified {
     }
 
     async fn hash(&self, password: NewPassword) -> Result<PasswordHash, CompleteError> {
-        self.flow.core.hashing.hash(password).await.map_err(|error| match error {
-            PoolError::Busy => self.refused(Refused::Busy),
-            other => self.unavailable(Backend::Hasher, other),
-        })
+        self.flow
+            .core
+            .hashing
+            .hash(password)
+            .await
+            .map_err(|error| match error {
+                PoolError::Busy => self.refused(Refused::Busy),
+                other => self.unavailable(Backend::Hasher, other),
+            })
     }
 
     /// Writes the intent down, before anything changes.
     async fn claim(&self) -> Result<ClaimId, CompleteError> {
         let core = &self.flow.core;
-        let id = self.flow.id().map_err(|e| self.unavailable(Backend::Random, e))?;
+        let id = self
+            .flow
+            .id()
+            .map_err(|e| self.unavailable(Backend::Random, e))?;
         let claim = ClaimId::from_bytes(id);
         let now = self.flow.now();
         let until = now + core.settings.claim_lease;
-        let claimed = core.tokens.claim(&self.record.selector, claim, now, until).await;
+        let claimed = core
+            .tokens
+            .claim(&self.record.selector, claim, now, until)
+            .await;
         match claimed.map_err(|e| self.unavailable(Backend::Tokens, e))? {
             Claim::Won => {}
             Claim::Held => return Err(self.refused(Refused::InProgress)),
@@ -184,7 +205,10 @@ impl Verified {
     /// The point of no return.
     async fn swap(&self, hash: &PasswordHash) -> Result<Timestamp, CompleteError> {
         let users = &self.flow.core.users;
-        match users.set_password(&self.account.id, &self.account.credential, hash).await {
+        match users
+            .set_password(&self.account.id, &self.account.credential, hash)
+            .await
+        {
             Ok(Swap::Done) => Ok(self.flow.now()),
             // Left to the sweep, for the same reason as above.
             Ok(Swap::Stale) => Err(self.refused(Refused::CredentialChanged)),
@@ -193,7 +217,10 @@ impl Verified {
                 event.user = Some(self.account.id.clone());
                 event.token = Some(self.record.selector);
                 self.flow.record(event);
-                Err(CompleteError::Uncertain(BackendError::new(Backend::Users, source)))
+                Err(CompleteError::Uncertain(BackendError::new(
+                    Backend::Users,
+                    source,
+                )))
             }
         }
     }
@@ -210,7 +237,9 @@ impl Verified {
 
     fn refused(&self, why: Refused) -> CompleteError {
         let (selector, user) = (self.record.selector, &self.account.id);
-        let public = self.flow.refuse(why, &self.client, Some(selector), Some(user));
+        let public = self
+            .flow
+            .refuse(why, &self.client, Some(selector), Some(user));
         match (why, public) {
             (Refused::Denied, _) => CompleteError::Denied,
             (Refused::StepUp, _) => CompleteError::StepUp,

@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::error::{Backend, BackendError};
 use crate::flow::ResetFlow;
 use crate::limit::Decision;
-use crate::mail::{Message, PasswordChanged, ResetLink};
+use crate::mail::{Kind, Message, PasswordChanged, ResetLink};
 use crate::queue::LeasedJob;
 use crate::store::Insert;
 use crate::token::state::Revocation;
@@ -28,7 +28,11 @@ pub(super) enum Undone {
 
 impl From<BackendError> for Undone {
     fn from(error: BackendError) -> Self {
-        if error.is_transient() { Self::Later } else { Self::Never }
+        if error.is_transient() {
+            Self::Later
+        } else {
+            Self::Never
+        }
     }
 }
 
@@ -44,7 +48,8 @@ impl ResetFlow {
         let mut event = flow.event(EventKind::Issued);
         event.job = Some(leased.job.id);
         event.identifier = Some(flow.pseudonym(identifier));
-        flow.deliver_in_tenant(leased, identifier, suppressed, event).await
+        flow.deliver_in_tenant(leased, identifier, suppressed, event)
+            .await
     }
 
     async fn deliver_in_tenant(
@@ -56,7 +61,11 @@ impl ResetFlow {
     ) -> Result<(), Undone> {
         let core = &self.core;
         let failed = |backend, source| self.failed(backend, Step::Deliver, source);
-        let found = core.users.find(identifier).await.map_err(|e| failed(Backend::Users, e))?;
+        let found = core
+            .users
+            .find(identifier)
+            .await
+            .map_err(|e| failed(Backend::Users, e))?;
         if let Some(account) = &found {
             event.user = Some(account.id.clone());
         }
@@ -70,7 +79,9 @@ impl ResetFlow {
         // what the account may get.
         let decoy = self.decoy(identifier)?;
         if leased.lease.attempt <= 1 {
-            let subject = recipient.as_ref().map_or(&decoy.0.id, |(account, _)| &account.id);
+            let subject = recipient
+                .as_ref()
+                .map_or(&decoy.0.id, |(account, _)| &account.id);
             let key = self.limit_key("mail-account", subject.as_str().as_bytes());
             let decision = core
                 .limiter
@@ -111,12 +122,15 @@ impl ResetFlow {
                 Ok(())
             }
             Err(undone) => {
-                event.kind = EventKind::MailFailed { attempt: leased.lease.attempt };
+                event.kind = EventKind::MailFailed {
+                    attempt: leased.lease.attempt,
+                };
                 self.record(event);
                 // The link reached nobody: free its place for the next try. Older links, which
                 // did reach their owner, are not touched (W40).
                 let freed =
-                    core.tokens.revoke(&record.selector, self.now(), Revocation::Undelivered);
+                    core.tokens
+                        .revoke(&record.selector, self.now(), Revocation::Undelivered);
                 if let Err(source) = freed.await {
                     let _ = failed(Backend::Tokens, source);
                 }
@@ -204,7 +218,7 @@ impl ResetFlow {
         to: Address,
     ) -> Result<(), Undone> {
         let core = &self.core;
-        let link = core.site.link_base().link(token);
+        let link = core.site.base().link(token);
         let letter = core
             .templates
             .reset_link(&ResetLink::new(
@@ -214,7 +228,7 @@ impl ResetFlow {
                 account.locale.as_deref(),
             ))
             .map_err(|e| self.failed(Backend::Templates, Step::Deliver, e))?;
-        let message = Message::sensitive(&core.site, leased.job.id, to, letter)
+        let message = Message::new(Kind::ResetLink, leased.job.id, &core.site, to, letter)
             .map_err(|e| self.failed(Backend::Templates, Step::Deliver, e))?;
         self.send(&message, Step::Deliver).await
     }
@@ -238,11 +252,19 @@ impl ResetFlow {
             .templates
             .password_changed(&PasswordChanged::new(&core.site, at, locale))
             .map_err(|e| flow.failed(Backend::Templates, Step::Notice, e))?;
-        let message = Message::plain(&core.site, leased.job.id, to.clone(), letter)
-            .map_err(|e| flow.failed(Backend::Templates, Step::Notice, e))?;
+        let message = Message::new(
+            Kind::PasswordChanged,
+            leased.job.id,
+            &core.site,
+            to.clone(),
+            letter,
+        )
+        .map_err(|e| flow.failed(Backend::Templates, Step::Notice, e))?;
         let sent = flow.send(&message, Step::Notice).await;
         if sent.is_err() {
-            event.kind = EventKind::MailFailed { attempt: leased.lease.attempt };
+            event.kind = EventKind::MailFailed {
+                attempt: leased.lease.attempt,
+            };
         }
         flow.record(event);
         sent
@@ -252,12 +274,19 @@ impl ResetFlow {
         self.core.mailer.send(message).await.map_err(|error| {
             let transient = error.is_transient();
             let _ = self.failed(Backend::Mailer, step, error);
-            if transient { Undone::Later } else { Undone::Never }
+            if transient {
+                Undone::Later
+            } else {
+                Undone::Never
+            }
         })
     }
 
     /// This flow inside the tenant that a job names.
     fn of(&self, tenant: Option<&Tenant>) -> ResetFlow {
-        ResetFlow { core: self.core.clone(), tenant: tenant.cloned() }
+        ResetFlow {
+            core: self.core.clone(),
+            tenant: tenant.cloned(),
+        }
     }
 }

@@ -16,7 +16,11 @@ impl ResetFlow {
     ///
     /// The token store failed.
     pub async fn revoke_all(&self, user: &UserId) -> Result<u64, BackendError> {
-        let revoked = self.core.tokens.revoke_all(user, self.now(), Revocation::Requested).await;
+        let revoked = self
+            .core
+            .tokens
+            .revoke_all(user, self.now(), Revocation::Requested)
+            .await;
         let count = revoked.map_err(|e| self.failed(Backend::Tokens, Step::Operate, e))?;
         let mut event = self.event(EventKind::Revoked { count });
         event.user = Some(user.clone());

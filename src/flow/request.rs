@@ -58,7 +58,10 @@ impl ResetFlow {
             }
             Err(failure) => {
                 let backend = failure.backend();
-                event.kind = EventKind::BackendFailed { backend, step: Step::Request };
+                event.kind = EventKind::BackendFailed {
+                    backend,
+                    step: Step::Request,
+                };
             }
         }
         self.record(event);
@@ -77,20 +80,36 @@ impl ResetFlow {
         let limited = |source| BackendError::new(Backend::Limiter, source);
 
         let source = self.source_key("request-source", client);
-        let denied = limiter.check(&source, &limits.source, now).await.map_err(limited)?;
+        let denied = limiter
+            .check(&source, &limits.source, now)
+            .await
+            .map_err(limited)?;
         if denied != Decision::Allow {
             return Ok(denied);
         }
         let key = self.limit_key("request-identifier", identifier.canonical().as_bytes());
-        let decision = limiter.check(&key, &limits.identifier, now).await.map_err(limited)?;
+        let decision = limiter
+            .check(&key, &limits.identifier, now)
+            .await
+            .map_err(limited)?;
         let suppressed = decision != Decision::Allow;
 
         let mut identifier = identifier.clone();
         if let Some(tenant) = &self.tenant {
             identifier = identifier.in_tenant(tenant.clone());
         }
-        let job = self.job(Task::Deliver { identifier, suppressed }, true)?;
-        self.core.queue.push(&job).await.map_err(|e| BackendError::new(Backend::Queue, e))?;
+        let job = self.job(
+            Task::Deliver {
+                identifier,
+                suppressed,
+            },
+            true,
+        )?;
+        self.core
+            .queue
+            .push(&job)
+            .await
+            .map_err(|e| BackendError::new(Backend::Queue, e))?;
         self.wake(&job);
         event.kind = EventKind::Requested { suppressed };
         event.job = Some(job.id);

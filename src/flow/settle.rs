@@ -59,7 +59,9 @@ impl ResetFlow {
         account: Option<&Account>,
         at: Timestamp,
     ) -> Result<(), BackendError> {
-        let Some(account) = account else { return Ok(()) };
+        let Some(account) = account else {
+            return Ok(());
+        };
         for address in account.verified.iter().take(MAX_ADDRESSES) {
             let task = Task::Notice {
                 user: user.clone(),
@@ -68,7 +70,9 @@ impl ResetFlow {
                 locale: account.locale.clone(),
                 at,
             };
-            let job = self.job(task, false).map_err(|e| self.noted(e, Step::Settle))?;
+            let job = self
+                .job(task, false)
+                .map_err(|e| self.noted(e, Step::Settle))?;
             let pushed = self.core.queue.push(&job).await;
             pushed.map_err(|e| self.failed(Backend::Queue, Step::Settle, e))?;
             self.wake(&job);
@@ -84,7 +88,11 @@ impl ResetFlow {
         let claim = ClaimId::from_bytes(claim);
         let now = self.now();
         let until = now + self.core.settings.claim_lease;
-        let abandoned = self.core.tokens.abandoned(claim, now, until, SWEEP_BATCH).await;
+        let abandoned = self
+            .core
+            .tokens
+            .abandoned(claim, now, until, SWEEP_BATCH)
+            .await;
         let abandoned = abandoned.map_err(|e| failed(Backend::Tokens, e))?;
         let count = u32::try_from(abandoned.len()).unwrap_or(u32::MAX);
         let mut outcome = Ok(());
@@ -96,7 +104,10 @@ impl ResetFlow {
     }
 
     async fn sweep_one(&self, record: &TokenRecord, claim: ClaimId) -> Result<(), BackendError> {
-        let flow = Self { core: self.core.clone(), tenant: record.tenant.clone() };
+        let flow = Self {
+            core: self.core.clone(),
+            tenant: record.tenant.clone(),
+        };
         let failed = |backend, source| flow.failed(backend, Step::Sweep, source);
         let account = flow.core.users.account(&record.user).await;
         let account = account.map_err(|e| failed(Backend::Users, e))?;
@@ -110,11 +121,17 @@ impl ResetFlow {
         };
         if !unchanged {
             let account = account.as_ref();
-            return flow.settle(record, claim, &record.user, account, flow.now(), true).await;
+            return flow
+                .settle(record, claim, &record.user, account, flow.now(), true)
+                .await;
         }
         let check_at = flow.next_check(record);
         let released = Settlement::Released { check_at };
-        let settled = flow.core.tokens.settle(&record.selector, claim, released).await;
+        let settled = flow
+            .core
+            .tokens
+            .settle(&record.selector, claim, released)
+            .await;
         settled.map(|_| ()).map_err(|e| failed(Backend::Tokens, e))
     }
 
@@ -122,12 +139,17 @@ impl ResetFlow {
     /// ever more rarely, so that a week of watching costs a dozen looks.
     pub(super) fn next_check(&self, record: &TokenRecord) -> Timestamp {
         let now = self.now();
-        now + now.since(record.issued_at).max(self.core.settings.claim_lease)
+        now + now
+            .since(record.issued_at)
+            .max(self.core.settings.claim_lease)
     }
 
     /// Names in the audit trail a failure that was made without it.
     pub(super) fn noted(&self, error: BackendError, step: Step) -> BackendError {
-        self.record(self.event(EventKind::BackendFailed { backend: error.backend(), step }));
+        self.record(self.event(EventKind::BackendFailed {
+            backend: error.backend(),
+            step,
+        }));
         error
     }
 }

@@ -74,7 +74,10 @@ impl Verified {
 
     /// The account's primary address, masked: enough for its owner to recognise the account.
     pub fn masked_address(&self) -> Option<String> {
-        self.account.verified.first().map(|address| address.masked())
+        self.account
+            .verified
+            .first()
+            .map(|address| address.masked())
     }
 
     /// Whether the account has a second factor, so that the page can ask for it first.
@@ -130,9 +133,8 @@ impl ResetFlow {
         let Ok(presented) = PresentedToken::parse(token) else {
             return Err(self.refuse(Refused::Malformed, client, None, None));
         };
-        let unavailable = |backend, source| {
-            VerifyError::Unavailable(self.failed(backend, Step::Verify, source))
-        };
+        let unavailable =
+            |backend, source| VerifyError::Unavailable(self.failed(backend, Step::Verify, source));
         let source = self.source_key("verify-source", client);
         let quota = &self.core.settings.limits.verifications;
         let decision = self.core.limiter.check(&source, quota, self.now()).await;
@@ -165,7 +167,13 @@ impl ResetFlow {
         event.token = Some(selector);
         event.source = client.prefix();
         self.record(event);
-        Ok(Verified { flow: self.clone(), record, account, client: *client, at: now })
+        Ok(Verified {
+            flow: self.clone(),
+            record,
+            account,
+            client: *client,
+            at: now,
+        })
     }
 
     /// Compares the verifier with the record, or with nothing: the same work either way (R40).
@@ -174,7 +182,9 @@ impl ResetFlow {
         presented: &PresentedToken,
         found: Option<TokenRecord>,
     ) -> Result<TokenRecord, Refused> {
-        let known = found.as_ref().and_then(|record| self.core.keyring.get(record.key));
+        let known = found
+            .as_ref()
+            .and_then(|record| self.core.keyring.get(record.key));
         let (why, record) = match found {
             Some(record) => (Refused::WrongVerifier, record),
             None => (Refused::Unknown, self.core.dummy.clone()),
@@ -213,7 +223,11 @@ impl ResetFlow {
         account: Option<Account>,
     ) -> Result<Account, Refused> {
         let account = account.ok_or(Refused::AccountGone)?;
-        let key = self.core.keyring.get(record.key).ok_or(Refused::WrongVerifier)?;
+        let key = self
+            .core
+            .keyring
+            .get(record.key)
+            .ok_or(Refused::WrongVerifier)?;
         let freshness = record.epoch.compare(key, &account);
         if freshness == Freshness::CredentialChanged
             || matches!(account.credential, Credential::External)

@@ -53,7 +53,12 @@ pub struct Worker {
 impl ResetFlow {
     /// A worker of this flow, for all tenants.
     pub fn worker(&self) -> Worker {
-        Worker { flow: Self { core: self.core.clone(), tenant: None } }
+        Worker {
+            flow: Self {
+                core: self.core.clone(),
+                tenant: None,
+            },
+        }
     }
 }
 
@@ -114,15 +119,13 @@ impl Worker {
         }
     }
 
-    async fn lease(
-        &self,
-        now: crate::Timestamp,
-        max: u32,
-    ) -> Result<Vec<LeasedJob>, BackendError> {
+    async fn lease(&self, now: crate::Timestamp, max: u32) -> Result<Vec<LeasedJob>, BackendError> {
         let until = self.flow.now() + JOB_LEASE;
         match contain(self.flow.core.queue.lease(now, until, max)).await {
             Some(leased) => leased.map_err(|e| self.flow.failed(Backend::Queue, Step::Work, e)),
-            None => Err(self.flow.failed(Backend::Queue, Step::Work, "the queue panicked")),
+            None => Err(self
+                .flow
+                .failed(Backend::Queue, Step::Work, "the queue panicked")),
         }
     }
 
@@ -138,17 +141,28 @@ impl Worker {
                 Some(Undone::Later)
             }
         };
-        contain(self.conclude(&leased, undone)).await.unwrap_or(Ended::Unknown)
+        contain(self.conclude(&leased, undone))
+            .await
+            .unwrap_or(Ended::Unknown)
     }
 
     async fn attempt(&self, leased: &LeasedJob) -> Result<(), Undone> {
         match &leased.job.task {
-            Task::Deliver { identifier, suppressed } => {
-                self.flow.deliver(leased, identifier, *suppressed).await
-            }
-            Task::Notice { user, tenant, address, locale, at } => {
+            Task::Deliver {
+                identifier,
+                suppressed,
+            } => self.flow.deliver(leased, identifier, *suppressed).await,
+            Task::Notice {
+                user,
+                tenant,
+                address,
+                locale,
+                at,
+            } => {
                 let tenant = tenant.as_ref();
-                self.flow.notice(leased, user, tenant, address, locale.as_deref(), *at).await
+                self.flow
+                    .notice(leased, user, tenant, address, locale.as_deref(), *at)
+                    .await
             }
             Task::Unreadable(_) => Err(Undone::Later),
         }

@@ -66,7 +66,11 @@ pub struct WorkerOptions {
 
 impl Default for WorkerOptions {
     fn default() -> Self {
-        Self { parallel: 8, poll: Duration::from_secs(1), job_limit: Duration::from_secs(30) }
+        Self {
+            parallel: 8,
+            poll: Duration::from_secs(1),
+            job_limit: Duration::from_secs(30),
+        }
     }
 }
 
@@ -190,7 +194,9 @@ impl Worker {
         if let Ok(ended) = timeout(limit, self.run(leased.clone())).await {
             return ended;
         }
-        let _ = self.flow.failed(Backend::Mailer, Step::Work, "a job took too long");
+        let _ = self
+            .flow
+            .failed(Backend::Mailer, Step::Work, "a job took too long");
         let told = timeout(limit, self.conclude(&leased, Some(Undone::Later))).await;
         told.unwrap_or_else(|_| {
             self.flow.record(self.flow.event(EventKind::WorkerPanicked));
