@@ -141,7 +141,7 @@ impl Builder {
         let link_life = 30 * MINUTE;
         Self {
             parts,
-            templates: Box::new(EnglishLetters::default()),
+            templates: Box::new(EnglishLetters),
             recovery: Box::new(RefuseSecondFactor),
             audit: Box::new(TracingSink),
             hashing: None,
