@@ -249,3 +249,61 @@ macro_rules! forward {
     )+ };
 }
 forward!(Arc, Box);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tasks() -> Vec<Task> {
+        let identifier = Identifier::parse("ada@example.com").unwrap();
+        let tenant = Tenant::parse("acme").unwrap();
+        vec![
+            Task::Deliver {
+                identifier: identifier.clone(),
+                suppressed: false,
+            },
+            Task::Deliver {
+                identifier: identifier.in_tenant(tenant.clone()),
+                suppressed: true,
+            },
+            Task::Notice {
+                user: UserId::parse("42").unwrap(),
+                tenant: Some(tenant),
+                address: Address::parse("ada@example.com").unwrap(),
+                locale: Some("en".into()),
+                at: Timestamp::from_unix_micros(-1),
+            },
+        ]
+    }
+
+    #[test]
+    fn a_task_comes_back_as_it_was_encoded() {
+        for task in tasks() {
+            assert_eq!(Task::decode(&task.encode()), task);
+        }
+    }
+
+    #[test]
+    fn a_cut_or_longer_task_is_unreadable_and_kept() {
+        for task in tasks() {
+            let bytes = task.encode();
+            let cut = bytes.split_last().unwrap().1.to_vec();
+            let longer = [bytes, vec![0]].concat();
+            for odd in [cut, longer] {
+                assert_eq!(Task::decode(&odd), Task::Unreadable(odd.clone()));
+                assert_eq!(Task::decode(&odd).encode(), odd);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_is_total(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            prop_assert_eq!(Task::decode(&bytes).encode().len(), bytes.len());
+        }
+    }
+}

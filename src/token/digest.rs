@@ -161,3 +161,115 @@ impl Claims<'_> {
         TokenDigest(mac.finalize().into_bytes().into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+    use base64ct::{Base64UrlUnpadded, Encoding};
+
+    use super::*;
+    use crate::account::{Credential, Status};
+    use crate::password::PasswordHash;
+    use crate::token::{KeyId, PresentedToken};
+
+    const STORED: &str =
+        "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2E$aGFzaGhhc2hoYXNoaGFzaA";
+    const EXPIRES_AT: Timestamp = Timestamp::from_unix_micros(1_800_000_000_000_000);
+
+    fn key() -> Key {
+        let secret: Vec<u8> = (0..32).collect();
+        Key::new(KeyId(1), &secret).unwrap()
+    }
+
+    fn address(text: &str) -> Address {
+        Address::parse(text).unwrap()
+    }
+
+    fn ada() -> Account {
+        let credential = Credential::Password(PasswordHash::parse(STORED).unwrap());
+        let mut account = Account::new(UserId::parse("42").unwrap(), credential)
+            .verified(address("lovelace@example.com"))
+            .verified(address("ada@example.com"));
+        account.tenant = Some(Tenant::parse("acme").unwrap());
+        account
+    }
+
+    fn verifier() -> Verifier {
+        // Sixteen selector bytes, then the verifier 100, 101, .. 131.
+        let raw: Vec<u8> = [0; 16].into_iter().chain(100..132).collect();
+        let text = Base64UrlUnpadded::encode_string(&raw);
+        PresentedToken::parse(&text).unwrap().verifier
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn digest(user: &str, tenant: Option<&Tenant>, epoch: &Epoch, expires_at: Timestamp) -> String {
+        let user = UserId::parse(user).unwrap();
+        let claims = Claims {
+            purpose: Purpose::Reset,
+            tenant,
+            user: &user,
+            epoch,
+            expires_at,
+        };
+        hex(claims.digest(&key(), &verifier()).as_bytes())
+    }
+
+    /// Computed with Python's `hmac` from the layout that the module docs describe.
+    #[test]
+    fn known_answers_of_epoch_and_digest() {
+        let ada = ada();
+        let epoch = Epoch::of(&key(), &ada, &address("ada@example.com"));
+        assert_eq!(
+            hex(epoch.as_bytes()),
+            "515eea2285b25ad1164c42205f62272b44e80537d725d327c570d7199aec1611"
+        );
+        assert_eq!(
+            digest("42", ada.tenant.as_ref(), &epoch, EXPIRES_AT),
+            "a8d5f0135b6d23e6dff053ec1fbb570d34e2447d88285e7ac4426e9f586dbe0e"
+        );
+    }
+
+    /// W41, W42, W43: a row that was edited matches no token.
+    #[test]
+    fn every_field_is_bound() {
+        let ada = ada();
+        let tenant = ada.tenant.as_ref();
+        let epoch = Epoch::of(&key(), &ada, &address("ada@example.com"));
+        let honest = digest("42", tenant, &epoch, EXPIRES_AT);
+        let later = EXPIRES_AT + std::time::Duration::from_micros(1);
+        let other_epoch = Epoch::of(&key(), &ada, &address("lovelace@example.com"));
+        for edited in [
+            digest("43", tenant, &epoch, EXPIRES_AT),
+            digest("42", None, &epoch, EXPIRES_AT),
+            digest("42", tenant, &epoch, later),
+            digest("42", tenant, &other_epoch, EXPIRES_AT),
+        ] {
+            assert_ne!(honest, edited);
+        }
+    }
+
+    #[test]
+    fn an_epoch_tells_a_changed_password_from_a_lost_address() {
+        let key = key();
+        let mut account = ada();
+        let epoch = Epoch::of(&key, &account, &address("ada@example.com"));
+        assert_eq!(epoch.compare(&key, &account), Freshness::Same);
+        account.verified.truncate(1);
+        assert_eq!(epoch.compare(&key, &account), Freshness::AddressGone);
+        account.credential = Credential::Stamp("2".into());
+        assert_eq!(epoch.compare(&key, &account), Freshness::CredentialChanged);
+        account.status = Status::Disabled;
+        assert_eq!(epoch.compare(&key, &account), Freshness::CredentialChanged);
+    }
+
+    #[test]
+    fn keys_of_different_ids_make_different_digests() {
+        let other = Key::new(KeyId(2), &[9; 32]).unwrap();
+        let epoch = Epoch::of(&key(), &ada(), &address("ada@example.com"));
+        assert_eq!(epoch.compare(&other, &ada()), Freshness::CredentialChanged);
+    }
+}

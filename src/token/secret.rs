@@ -161,3 +161,75 @@ impl fmt::Debug for PresentedToken {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::random::SystemRandom;
+
+    fn spelling(presented: &PresentedToken) -> String {
+        let raw = [presented.selector.0.as_slice(), presented.verifier.expose()].concat();
+        Base64UrlUnpadded::encode_string(&raw)
+    }
+
+    proptest! {
+        /// W21, W23, W24: total, and whatever it takes has exactly one spelling.
+        #[test]
+        fn the_parser_is_total_and_takes_one_spelling(text in ".{0,80}") {
+            if let Ok(presented) = PresentedToken::parse(&text) {
+                prop_assert_eq!(spelling(&presented), text);
+            }
+        }
+
+        #[test]
+        fn every_text_of_the_alphabet_is_taken_and_comes_back(text in "[A-Za-z0-9_-]{64}") {
+            prop_assert_eq!(spelling(&PresentedToken::parse(&text).unwrap()), text);
+        }
+
+        /// Every prefix, suffix, case flip and foreign character of a good token.
+        #[test]
+        fn a_damaged_token_is_malformed_or_another_token(
+            text in "[A-Za-z0-9_-]{64}", at in 0_usize..64, with in any::<char>(), cut in 0_usize..64,
+        ) {
+            prop_assert!(PresentedToken::parse(text.get(..cut).unwrap()).is_err());
+            let longer = format!("{text}{with}");
+            prop_assert!(PresentedToken::parse(&longer).is_err());
+            let mut damaged: Vec<char> = text.chars().collect();
+            *damaged.get_mut(at).unwrap() = with;
+            let damaged: String = damaged.into_iter().collect();
+            if let Ok(presented) = PresentedToken::parse(&damaged) {
+                prop_assert_eq!(spelling(&presented), damaged);
+            }
+        }
+    }
+
+    /// R1, R2, W16.
+    #[test]
+    fn fresh_tokens_are_64_characters_and_never_repeat() {
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..10_000 {
+            let (token, halves) = LinkToken::generate(&SystemRandom).unwrap();
+            assert_eq!(token.expose().len(), LINK_TOKEN_CHARS);
+            assert_eq!(spelling(&halves), token.expose());
+            assert!(seen.insert(token.expose().to_owned()));
+        }
+    }
+
+    #[test]
+    fn nothing_secret_is_printed() {
+        let (token, halves) = LinkToken::generate(&SystemRandom).unwrap();
+        let printed = format!("{token:?} {halves:?} {:?}", halves.verifier);
+        assert!(!printed.contains(token.expose()));
+        let verifier: String = halves
+            .verifier
+            .expose()
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        assert!(!printed.contains(&verifier));
+    }
+}
