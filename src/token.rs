@@ -16,4 +16,6 @@ pub use record::{Purpose, TokenRecord};
 pub use secret::{LINK_TOKEN_CHARS, LinkToken, Malformed, PresentedToken, Selector, Verifier};
 
 pub(crate) use digest::Claims;
+#[cfg(feature = "testing")]
+pub(crate) use keyring::HmacSha256;
 pub(crate) use secret::hex;
