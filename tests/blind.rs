@@ -45,13 +45,13 @@ fn a_request_makes_the_same_calls_for_everyone() {
         assert_eq!(
             store,
             [
+                "tokens.abandoned",
                 "queue.lease",
                 "users.find",
                 "limiter.check",
                 "tokens.insert",
                 "queue.ack",
                 "queue.lease",
-                "tokens.abandoned",
             ],
             "{identifier}"
         );

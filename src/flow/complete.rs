@@ -105,15 +105,11 @@ impl Verified {
         event.token = Some(self.record.selector);
         event.source = self.client.prefix();
         self.flow.record(event);
-        let settled = self.flow.settle(
-            &self.record,
-            claim,
-            &self.account.id,
-            Some(&self.account),
-            at,
-            false,
-        );
-        let settled = settled.await.is_ok();
+        let settled = self
+            .flow
+            .settle(&self.record, claim, Some(&self.account), at, false)
+            .await;
+        let settled = settled.is_ok();
         Ok(Completed {
             user: self.account.id,
             at,

@@ -20,12 +20,11 @@ impl ResetFlow {
         &self,
         record: &TokenRecord,
         claim: ClaimId,
-        user: &UserId,
         account: Option<&Account>,
         at: Timestamp,
         by_sweep: bool,
     ) -> Result<(), BackendError> {
-        let core = &self.core;
+        let (core, user) = (&self.core, &record.user);
         let failed = |backend, source| self.failed(backend, Step::Settle, source);
         let why = Revocation::PasswordChanged;
         let revoked = core.tokens.revoke_all(user, at, why).await;
@@ -34,22 +33,24 @@ impl ResetFlow {
         let ended = ended.map_err(|e| failed(Backend::Users, e));
         let notices = self.queue_notices(user, account, at).await;
 
-        let spent = match revoked.map(|_| ()).and(ended).and(notices) {
-            Ok(()) => {
-                let spent = Settlement::Spent { at };
-                let settled = core.tokens.settle(&record.selector, claim, spent).await;
-                settled.map(|_| ()).map_err(|e| failed(Backend::Tokens, e))
-            }
-            Err(error) => Err(error),
-        };
-        let mut event = self.event(match spent {
-            Ok(()) => EventKind::Settled { by_sweep },
-            Err(_) => EventKind::SettlePending,
-        });
-        event.user = Some(user.clone());
+        let mut outcome = revoked.map(|_| ()).and(ended).and(notices);
+        if outcome.is_ok() {
+            self.record_settlement(record, EventKind::Settled { by_sweep });
+            let spent = Settlement::Spent { at };
+            let settled = core.tokens.settle(&record.selector, claim, spent).await;
+            outcome = settled.map(|_| ()).map_err(|e| failed(Backend::Tokens, e));
+        }
+        if outcome.is_err() {
+            self.record_settlement(record, EventKind::SettlePending);
+        }
+        outcome
+    }
+
+    fn record_settlement(&self, record: &TokenRecord, kind: EventKind) {
+        let mut event = self.event(kind);
+        event.user = Some(record.user.clone());
         event.token = Some(record.selector);
         self.record(event);
-        spent
     }
 
     /// One notice for each verified address (R71).
@@ -121,9 +122,7 @@ impl ResetFlow {
         };
         if !unchanged {
             let account = account.as_ref();
-            return flow
-                .settle(record, claim, &record.user, account, flow.now(), true)
-                .await;
+            return flow.settle(record, claim, account, flow.now(), true).await;
         }
         let check_at = flow.next_check(record);
         let released = Settlement::Released { check_at };

@@ -73,13 +73,15 @@ enum Ended {
 }
 
 impl Worker {
-    /// Does everything that is due now, one job after the other, then sweeps once.
+    /// Sweeps, then does everything that is due, one job after the other.
     ///
     /// Never fails and never panics: what goes wrong is in the report and in the audit trail, and
     /// is tried again. Needs no runtime and no timer, so it cannot cut off a mailer that hangs:
     /// give the mailer time limits of its own.
     pub async fn run_due(&self) -> RunReport {
         let mut report = RunReport::default();
+        // First, so that the notices of what it settles go out in this round.
+        self.sweep_into(&mut report).await;
         let now = self.flow.now();
         loop {
             match self.lease(now, BATCH).await {
@@ -95,7 +97,6 @@ impl Worker {
                 }
             }
         }
-        self.sweep_into(&mut report).await;
         report
     }
 

@@ -1,0 +1,285 @@
+//! Promise "once": one token changes at most one password, and is never lost.
+//!
+//! Races and cuts on memory here; `adapters/sqlx/tests/once.rs` runs the same on SQLite, and
+//! `tests/model.rs` explores the protocol exhaustively.
+
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+mod common;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Backends, GOOD, World, client, typed, user};
+use password_reset::audit::{EventKind, Refused};
+use password_reset::testing::{block_on, cut_after};
+use password_reset::{ResetFlow, Verified};
+
+const LEASE: Duration = Duration::from_secs(121);
+
+async fn verified(flow: &ResetFlow, token: &str) -> Verified {
+    flow.verify(token, &client()).await.unwrap()
+}
+
+async fn complete(flow: ResetFlow, token: String, password: String) -> bool {
+    let Ok(verified) = flow.verify(&token, &client()).await else {
+        return false;
+    };
+    let password = verified.parse_password(&password).unwrap();
+    verified.complete(password).await.is_ok()
+}
+
+/// R61, W27: 64 callers, one token, 64 different passwords; many rounds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn w27_one_of_64_callers_wins() {
+    for round in 0..50 {
+        let world = World::unlimited();
+        let token = world.mailed("ada@example.com").await.unwrap();
+        let gate = Arc::new(tokio::sync::Barrier::new(64));
+        let tasks: Vec<_> = (0..64)
+            .map(|number| {
+                let (flow, token) = (world.flow.clone(), token.clone());
+                let gate = Arc::clone(&gate);
+                tokio::spawn(async move {
+                    gate.wait().await;
+                    let password = format!("password number {number:04} of many");
+                    complete(flow, token, password.clone())
+                        .await
+                        .then_some(password)
+                })
+            })
+            .collect();
+        let mut winners = Vec::new();
+        for task in tasks {
+            winners.extend(task.await.unwrap());
+        }
+        assert_eq!(winners.len(), 1, "round {round}");
+        assert!(world.logs_in("1", &winners.concat()));
+        assert_eq!(world.users.calls().end_sessions, 1);
+        assert_eq!(world.saw(|kind| kind == EventKind::Completed), 1);
+        world.work().await;
+        // The link and one notice, whoever lost.
+        assert_eq!(world.outbox.messages().len(), 2);
+    }
+}
+
+/// W28, R8, R63: after a success neither the token nor its siblings work.
+#[test]
+fn w28_a_token_and_its_siblings_are_spent() {
+    let world = World::unlimited();
+    block_on(async {
+        let sibling = world.mailed("ada@example.com").await.unwrap();
+        let token = world.mailed("ada@example.com").await.unwrap();
+        assert_eq!(world.reset(&token, GOOD).await, Ok(true));
+        assert_eq!(world.reset(&token, GOOD).await, Err("Invalid".into()));
+        assert_eq!(world.reset(&sibling, GOOD).await, Err("Invalid".into()));
+        assert_eq!(
+            world.saw(|kind| kind == EventKind::Refused(Refused::Spent)),
+            1
+        );
+        assert_eq!(
+            world.saw(|kind| kind == EventKind::Refused(Refused::Revoked)),
+            1
+        );
+    });
+}
+
+/// R52: a refused password does not burn the token, nor does looking at it (R41, W36).
+#[test]
+fn looking_and_refusing_burn_nothing() {
+    let world = World::unlimited();
+    block_on(async {
+        let token = world.mailed("ada@example.com").await.unwrap();
+        for _ in 0..100 {
+            let _ = verified(&world.flow, &token).await;
+        }
+        for weak in ["short", "ada@example.com ada", "aaaaaaaaaaaaaaaaaaaa"] {
+            assert!(world.reset(&token, weak).await.is_err());
+        }
+        assert_eq!(world.reset(&token, GOOD).await, Ok(true));
+    });
+}
+
+/// What must hold however a completion was interrupted, once the sweep has been.
+fn check_after_sweep(world: &World, token: &str, what: &str) {
+    block_on(async {
+        world.faults.heal();
+        world.clock.advance(LEASE);
+        world.work().await;
+        let changed = world.logs_in("1", GOOD);
+        if changed {
+            assert!(
+                world.users.ended(&user("1")) >= 1,
+                "{what}: sessions live on"
+            );
+            let notices = world.outbox.messages().len().saturating_sub(1);
+            assert!(notices >= 1, "{what}: nobody was told");
+            assert!(
+                world.reset(token, "another good password").await.is_err(),
+                "{what}: reused"
+            );
+            assert!(
+                world.saw(|kind| matches!(kind, EventKind::Settled { .. })) >= 1,
+                "{what}"
+            );
+        } else {
+            assert_eq!(
+                world.outbox.messages().len(),
+                1,
+                "{what}: told of no change"
+            );
+            assert_eq!(world.reset(token, GOOD).await, Ok(true), "{what}: lost");
+        }
+        // Quiet afterwards: nothing is settled for ever.
+        let events = world.recorder.kinds().len();
+        world.clock.advance(LEASE);
+        world.work().await;
+        let again = world.recorder.kinds().split_off(events);
+        assert!(
+            !again
+                .iter()
+                .any(|kind| matches!(kind, EventKind::Settled { .. })),
+            "{what}: settled twice: {again:?}"
+        );
+    });
+}
+
+/// The client hangs up: the future is dropped at every await, before and after the effect.
+#[test]
+fn a_completion_dropped_at_any_await_is_finished_or_undone() {
+    let mut polls = 1;
+    loop {
+        let world = World::unlimited();
+        let token = block_on(world.mailed("ada@example.com")).unwrap();
+        let verified = block_on(verified(&world.flow, &token));
+        let password = verified.parse_password(GOOD).unwrap();
+        world.faults.yield_each_call();
+        let done = cut_after(verified.complete(password), polls);
+        let over = done.is_some();
+        check_after_sweep(&world, &token, &format!("dropped after {polls} polls"));
+        if over {
+            break;
+        }
+        polls += 1;
+    }
+    assert!(polls > 12, "only {polls} places to cut");
+}
+
+/// A backend fails at every call, before its effect or after it.
+#[test]
+fn a_completion_that_fails_at_any_call_is_finished_or_undone() {
+    for after in [false, true] {
+        for nth in 1.. {
+            let world = World::unlimited();
+            let token = block_on(world.mailed("ada@example.com")).unwrap();
+            let verified = block_on(verified(&world.flow, &token));
+            let password = verified.parse_password(GOOD).unwrap();
+            let before = world.faults.calls();
+            if after {
+                world.faults.fail_after(nth);
+            } else {
+                world.faults.fail(nth);
+            }
+            let _ = block_on(verified.complete(password));
+            let calls = world.faults.calls() - before;
+            check_after_sweep(&world, &token, &format!("call {nth}, after: {after}"));
+            if nth > calls {
+                assert!(nth > 6, "only {calls} calls");
+                break;
+            }
+        }
+    }
+}
+
+/// The sweep itself is cut at every await; the next one goes on.
+#[test]
+fn a_sweep_dropped_at_any_await_is_taken_up_again() {
+    let mut polls = 1;
+    loop {
+        let world = World::unlimited();
+        let token = block_on(world.mailed("ada@example.com")).unwrap();
+        let verified = block_on(verified(&world.flow, &token));
+        let password = verified.parse_password(GOOD).unwrap();
+        // Dies right behind the swap: calls are claim, account, set_password, revoke_all.
+        world.faults.panic(4);
+        let died = catch_unwind(AssertUnwindSafe(|| block_on(verified.complete(password))));
+        assert!(died.is_err());
+        assert!(world.logs_in("1", GOOD));
+        world.clock.advance(LEASE);
+        world.faults.yield_each_call();
+        let over = cut_after(world.flow.worker().run_due(), polls).is_some();
+        check_after_sweep(
+            &world,
+            &token,
+            &format!("sweep dropped after {polls} polls"),
+        );
+        if over {
+            break;
+        }
+        polls += 1;
+    }
+    assert!(polls > 12, "only {polls} places to cut");
+}
+
+/// W40: a mail that fails takes its own token along and leaves older links alone.
+#[test]
+fn a_failed_mail_kills_no_link_that_was_delivered() {
+    let world = World::unlimited();
+    block_on(async {
+        let delivered = world.mailed("ada@example.com").await.unwrap();
+        world.outbox.fail_next(10);
+        for _ in 0..5 {
+            assert!(world.mailed("ada@example.com").await.is_none());
+        }
+        assert!(world.flow.verify(&delivered, &client()).await.is_ok());
+        // The failed ones take no place: two more links fit, and a retry mails one of them.
+        world.outbox.fail_next(0);
+        world.clock.advance(Duration::from_secs(60));
+        world.work().await;
+        let links = world.outbox.links().len();
+        assert_eq!(links, 3);
+        assert_eq!(world.reset(&delivered, GOOD).await, Ok(true));
+    });
+}
+
+/// Retry with back-off, then a dead letter with its event.
+#[test]
+fn a_mail_is_retried_and_then_given_up_loudly() {
+    let world = World::with(Backends::unlimited(), |builder| {
+        builder.link_retry(password_reset::flow::Retry {
+            attempts: 3,
+            first: Duration::from_secs(10),
+            longest: Duration::from_secs(60),
+        })
+    });
+    block_on(async {
+        world.outbox.fail_next(2);
+        assert!(world.mailed("ada@example.com").await.is_none());
+        assert_eq!(world.outbox.attempts(), 1);
+        world.flow.worker().run_due().await;
+        assert_eq!(world.outbox.attempts(), 1, "not before its time");
+        for _ in 0..2 {
+            world.clock.advance(Duration::from_secs(30));
+            world.work().await;
+        }
+        assert_eq!(world.outbox.attempts(), 3);
+        assert_eq!(world.outbox.messages().len(), 1, "the third try arrives");
+
+        world.outbox.fail_next(100);
+        world
+            .flow
+            .request(&typed("ada@example.com"), &client())
+            .await
+            .unwrap();
+        for _ in 0..5 {
+            world.clock.advance(Duration::from_secs(120));
+            world.work().await;
+        }
+        assert_eq!(world.outbox.attempts(), 6);
+        assert_eq!(
+            world.saw(|kind| kind == EventKind::DeadLetter { attempts: 3 }),
+            1
+        );
+    });
+}
