@@ -232,3 +232,26 @@ pub const KINDS: [&str; 5] = [
     "unverified@example.com",
     "external@example.com",
 ];
+
+/// A flow on given users and tokens, for tests that build several.
+pub fn with_keyring(
+    keyring: Keyring,
+    users: MemoryUsers,
+    tokens: Arc<dyn TokenStore>,
+) -> (ResetFlow, Outbox, ManualClock) {
+    let (outbox, clock) = (Outbox::default(), ManualClock::default());
+    let flow = ResetFlow::builder(Parts {
+        site: site(),
+        keyring,
+        users: Arc::new(users),
+        tokens,
+        queue: Arc::new(MemoryQueue::default()),
+        mailer: Arc::new(outbox.clone()),
+        limiter: Arc::new(Unlimited),
+    })
+    .clock(clock.clone())
+    .hashing(cheap_pool())
+    .build()
+    .unwrap();
+    (flow, outbox, clock)
+}
