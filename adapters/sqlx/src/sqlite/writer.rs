@@ -62,3 +62,35 @@ pub(super) async fn rows(
 ) -> Result<Vec<SqliteRow>, Error> {
     Ok(statement.fetch_all(connection).await?)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::SqliteBackend;
+
+    #[tokio::test]
+    async fn a_failed_commit_is_never_answered_as_done() {
+        let backend = SqliteBackend::in_memory().await.unwrap();
+        let mut writer = Writer::acquire(&backend.writer).await.unwrap();
+        // A deferred foreign key is looked at by the commit, after the row was answered.
+        for table in [
+            "CREATE TABLE parent (id INTEGER PRIMARY KEY)",
+            "CREATE TABLE child (id INTEGER REFERENCES parent DEFERRABLE INITIALLY DEFERRED)",
+        ] {
+            writer.execute(sqlx::query(table)).await.unwrap();
+        }
+        let orphan = || sqlx::query("INSERT INTO child VALUES (1) RETURNING id");
+        println!(
+            "XX {:?}",
+            orphan()
+                .fetch_optional(&mut *writer.0)
+                .await
+                .map(|r| r.is_some())
+        );
+        assert!(writer.rows(orphan()).await.is_err());
+        let kept = writer.rows(sqlx::query("SELECT id FROM child")).await;
+        assert!(kept.unwrap().is_empty());
+    }
+}
