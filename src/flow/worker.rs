@@ -8,7 +8,7 @@ use crate::audit::{EventKind, Step};
 use crate::error::{Backend, BackendError};
 use crate::flow::ResetFlow;
 use crate::flow::deliver::Undone;
-use crate::queue::{LeasedJob, Task};
+use crate::queue::{JobId, LeasedJob, Task};
 use crate::random;
 
 #[cfg(feature = "tokio")]
@@ -136,15 +136,23 @@ impl Worker {
             Some(Ok(())) => None,
             Some(Err(undone)) => Some(undone),
             None => {
-                let mut event = self.flow.event(EventKind::WorkerPanicked);
-                event.job = Some(leased.job.id);
-                self.flow.record(event);
+                self.panicked(Some(leased.job.id));
                 Some(Undone::Later)
             }
         };
-        contain(self.conclude(&leased, undone))
-            .await
-            .unwrap_or(Ended::Unknown)
+        match contain(self.conclude(&leased, undone)).await {
+            Some(ended) => ended,
+            None => {
+                self.panicked(Some(leased.job.id));
+                Ended::Unknown
+            }
+        }
+    }
+
+    fn panicked(&self, job: Option<JobId>) {
+        let mut event = self.flow.event(EventKind::WorkerPanicked);
+        event.job = job;
+        self.flow.record(event);
     }
 
     async fn attempt(&self, leased: &LeasedJob) -> Result<(), Undone> {

@@ -10,9 +10,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::Timestamp;
-use crate::audit::{EventKind, Step};
+use crate::audit::Step;
 use crate::error::Backend;
-use crate::flow::worker::{Ended, RunReport, Undone, Worker};
+use crate::flow::worker::{Ended, RunReport, Undone, Worker, contain};
 use crate::queue::LeasedJob;
 
 /// How often the sweep looks for abandoned claims.
@@ -145,7 +145,7 @@ impl Worker {
                 next_sweep = Instant::now() + SWEEP_EVERY;
             }
             if next_purge <= Instant::now() {
-                let _ = super::contain(self.flow.purge(PURGE_BATCH)).await;
+                let _ = contain(self.flow.purge(PURGE_BATCH)).await;
                 next_purge = Instant::now() + PURGE_EVERY;
             }
             // Before the queue is asked: a job that is pushed from now on rings again.
@@ -197,10 +197,14 @@ impl Worker {
         let _ = self
             .flow
             .failed(Backend::Mailer, Step::Work, "a job took too long");
-        let told = timeout(limit, self.conclude(&leased, Some(Undone::Later))).await;
-        told.unwrap_or_else(|_| {
-            self.flow.record(self.flow.event(EventKind::WorkerPanicked));
-            Ended::Unknown
-        })
+        let told = timeout(limit, contain(self.conclude(&leased, Some(Undone::Later)))).await;
+        match told {
+            Ok(Some(ended)) => ended,
+            Ok(None) => {
+                self.panicked(Some(leased.job.id));
+                Ended::Unknown
+            }
+            Err(_) => Ended::Unknown,
+        }
     }
 }
