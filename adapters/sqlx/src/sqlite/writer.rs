@@ -23,7 +23,8 @@ impl Writer {
         // nothing to roll back and believes for ever that the connection is inside one: the only
         // writer would refuse every later transaction. Replace such a connection.
         if connection.is_in_transaction() {
-            connection.close().await?;
+            // It is given up, however its end goes.
+            let _ = connection.close().await;
             connection = pool.acquire().await?;
         }
         Ok(Self(connection))
