@@ -1,18 +1,18 @@
 //! Promise "once": one token changes at most one password, and is never lost.
 //!
-//! Races and cuts on memory here; `adapters/sqlx/tests/once.rs` runs the same on SQLite, and
-//! `tests/model.rs` explores the protocol exhaustively.
+//! Races and cuts, on memory and on a SQLite file. `tests/model.rs` explores the protocol
+//! exhaustively.
 
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
 mod common;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Backends, GOOD, World, client, typed, user};
+use common::{Backends, File, GOOD, World, client, typed, user};
 use password_reset::audit::{EventKind, Refused};
+use password_reset::password::NewPassword;
 use password_reset::testing::{block_on, cut_after};
 use password_reset::{ResetFlow, Verified};
 
@@ -30,11 +30,40 @@ async fn complete(flow: ResetFlow, token: String, password: String) -> bool {
     verified.complete(password).await.is_ok()
 }
 
+/// A world on memory, or on a SQLite file that lives as long as the world.
+async fn world_on(store: Store) -> (World, Option<File>) {
+    match store {
+        Store::Memory => (World::unlimited(), None),
+        Store::Sqlite => {
+            let file = File::new("once");
+            (
+                World::with(file.backends(false).await, |builder| builder),
+                Some(file),
+            )
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Store {
+    Memory,
+    Sqlite,
+}
+
 /// R61, W27: 64 callers, one token, 64 different passwords; many rounds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn w27_one_of_64_callers_wins() {
-    for round in 0..50 {
-        let world = World::unlimited();
+    race(Store::Memory, 50).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn w27_one_of_64_callers_wins_on_sqlite() {
+    race(Store::Sqlite, 10).await;
+}
+
+async fn race(store: Store, rounds: u32) {
+    for round in 0..rounds {
+        let (world, _file) = world_on(store).await;
         let token = world.mailed("ada@example.com").await.unwrap();
         let gate = Arc::new(tokio::sync::Barrier::new(64));
         let tasks: Vec<_> = (0..64)
@@ -102,8 +131,8 @@ fn looking_and_refusing_burn_nothing() {
 }
 
 /// What must hold however a completion was interrupted, once the sweep has been.
-fn check_after_sweep(world: &World, token: &str, what: &str) {
-    block_on(async {
+async fn check_after_sweep(world: &World, token: &str, what: &str) {
+    {
         world.faults.heal();
         world.clock.advance(LEASE);
         world.work().await;
@@ -142,48 +171,59 @@ fn check_after_sweep(world: &World, token: &str, what: &str) {
                 .any(|kind| matches!(kind, EventKind::Settled { .. })),
             "{what}: settled twice: {again:?}"
         );
-    });
+    }
+}
+
+/// A link that was mailed, verified and waits for its new password.
+async fn ready(store: Store) -> (World, Option<File>, String, Verified, NewPassword) {
+    let (world, file) = world_on(store).await;
+    let token = world.mailed("ada@example.com").await.unwrap();
+    let verified = verified(&world.flow, &token).await;
+    let password = verified.parse_password(GOOD).unwrap();
+    (world, file, token, verified, password)
 }
 
 /// The client hangs up: the future is dropped at every await, before and after the effect.
-#[test]
-fn a_completion_dropped_at_any_await_is_finished_or_undone() {
-    let mut polls = 1;
-    loop {
-        let world = World::unlimited();
-        let token = block_on(world.mailed("ada@example.com")).unwrap();
-        let verified = block_on(verified(&world.flow, &token));
-        let password = verified.parse_password(GOOD).unwrap();
-        world.faults.yield_each_call();
-        let done = cut_after(verified.complete(password), polls);
-        let over = done.is_some();
-        check_after_sweep(&world, &token, &format!("dropped after {polls} polls"));
-        if over {
-            break;
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_completion_dropped_at_any_await_is_finished_or_undone() {
+    for store in [Store::Memory, Store::Sqlite] {
+        let mut polls = 1;
+        loop {
+            let (world, _file, token, verified, password) = ready(store).await;
+            world.faults.yield_each_call();
+            let done = cut_after(verified.complete(password), polls);
+            let what = format!("{store:?}: dropped after {polls} polls");
+            check_after_sweep(&world, &token, &what).await;
+            if done.is_some() {
+                break;
+            }
+            polls += 1;
         }
-        polls += 1;
+        assert!(polls > 12, "only {polls} places to cut");
     }
-    assert!(polls > 12, "only {polls} places to cut");
 }
 
 /// A backend fails at every call, before its effect or after it.
-#[test]
-fn a_completion_that_fails_at_any_call_is_finished_or_undone() {
-    for after in [false, true] {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_completion_that_fails_at_any_call_is_finished_or_undone() {
+    for (store, after) in [
+        (Store::Memory, false),
+        (Store::Memory, true),
+        (Store::Sqlite, false),
+        (Store::Sqlite, true),
+    ] {
         for nth in 1.. {
-            let world = World::unlimited();
-            let token = block_on(world.mailed("ada@example.com")).unwrap();
-            let verified = block_on(verified(&world.flow, &token));
-            let password = verified.parse_password(GOOD).unwrap();
+            let (world, _file, token, verified, password) = ready(store).await;
             let before = world.faults.calls();
             if after {
                 world.faults.fail_after(nth);
             } else {
                 world.faults.fail(nth);
             }
-            let _ = block_on(verified.complete(password));
+            let _ = verified.complete(password).await;
             let calls = world.faults.calls() - before;
-            check_after_sweep(&world, &token, &format!("call {nth}, after: {after}"));
+            let what = format!("{store:?}: call {nth}, after: {after}");
+            check_after_sweep(&world, &token, &what).await;
             if nth > calls {
                 assert!(nth > 6, "only {calls} calls");
                 break;
@@ -193,33 +233,29 @@ fn a_completion_that_fails_at_any_call_is_finished_or_undone() {
 }
 
 /// The sweep itself is cut at every await; the next one goes on.
-#[test]
-fn a_sweep_dropped_at_any_await_is_taken_up_again() {
-    let mut polls = 1;
-    loop {
-        let world = World::unlimited();
-        let token = block_on(world.mailed("ada@example.com")).unwrap();
-        let verified = block_on(verified(&world.flow, &token));
-        let password = verified.parse_password(GOOD).unwrap();
-        // Dies right behind the swap: calls are claim, account, set_password, revoke_all.
-        world.faults.panic(4);
-        let died = catch_unwind(AssertUnwindSafe(|| block_on(verified.complete(password))));
-        assert!(died.is_err());
-        assert!(world.logs_in("1", GOOD));
-        world.clock.advance(LEASE);
-        world.faults.yield_each_call();
-        let over = cut_after(world.flow.worker().run_due(), polls).is_some();
-        check_after_sweep(
-            &world,
-            &token,
-            &format!("sweep dropped after {polls} polls"),
-        );
-        if over {
-            break;
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sweep_dropped_at_any_await_is_taken_up_again() {
+    for store in [Store::Memory, Store::Sqlite] {
+        let mut polls = 1;
+        loop {
+            let (world, _file, token, verified, password) = ready(store).await;
+            // Dies right behind the swap: calls are claim, account, set_password, revoke_all.
+            world.faults.panic(4);
+            let died = tokio::spawn(verified.complete(password)).await;
+            assert!(died.is_err() && world.logs_in("1", GOOD));
+            world.clock.advance(LEASE);
+            world.faults.yield_each_call();
+            let worker = world.flow.worker();
+            let over = cut_after(worker.run_due(), polls).is_some();
+            let what = format!("{store:?}: sweep dropped after {polls} polls");
+            check_after_sweep(&world, &token, &what).await;
+            if over {
+                break;
+            }
+            polls += 1;
         }
-        polls += 1;
+        assert!(polls > 12, "only {polls} places to cut");
     }
-    assert!(polls > 12, "only {polls} places to cut");
 }
 
 /// W40: a mail that fails takes its own token along and leaves older links alone.

@@ -108,6 +108,59 @@ pub fn cheap_pool() -> HashPool {
     HashPool::new(InsecureHasher).unwrap()
 }
 
+/// A fresh database file in the test's own folder.
+pub struct File(pub std::path::PathBuf);
+
+impl File {
+    pub fn new(name: &str) -> Self {
+        let unique = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
+        let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        let folder = folder.join(format!(
+            "{name}-{}-{}",
+            std::process::id(),
+            unique.as_nanos()
+        ));
+        std::fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    /// Tokens, queue and limits on the file; without limits where the test is about something
+    /// else.
+    pub async fn backends(&self, limited: bool) -> Backends {
+        let path = self.0.join("reset.db");
+        let url = format!("sqlite://{}", path.display());
+        // The tests ask for what survives a crash of the process, not of the machine.
+        let options = password_reset_sqlx::SqliteOptions::new(&url).synchronous_normal();
+        let file = options.connect().await.unwrap();
+        let limiter: Arc<dyn RateLimiter> = if limited {
+            Arc::new(file.clone())
+        } else {
+            Arc::new(Unlimited)
+        };
+        Backends {
+            tokens: Arc::new(file.clone()),
+            queue: Arc::new(file),
+            limiter,
+        }
+    }
+
+    /// Everything that is on the disk, the write-ahead log included.
+    pub fn bytes(&self) -> Vec<u8> {
+        let files = std::fs::read_dir(&self.0).unwrap();
+        files
+            .flat_map(|file| std::fs::read(file.unwrap().path()).unwrap())
+            .collect()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 impl World {
     pub fn new() -> Self {
         Self::with(Backends::default(), |builder| builder)
