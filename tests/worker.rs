@@ -1,0 +1,171 @@
+//! The spawned worker: wake-up, time limits, back-off, graceful shutdown. Real time here, because
+//! that is what it works with; every wait ends as soon as the thing happens.
+
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{account, client, keyring, site, typed};
+use password_reset::ResetFlow;
+use password_reset::audit::EventKind;
+use password_reset::flow::{Parts, WorkerOptions};
+use password_reset::limit::Unlimited;
+use password_reset::memory::{MemoryQueue, MemoryTokens};
+use password_reset::queue::JobQueue;
+use password_reset::testing::{Behaviour, Faults, Faulty, MemoryUsers, Outbox, Recorder};
+
+struct Service {
+    flow: ResetFlow,
+    outbox: Outbox,
+    recorder: Recorder,
+    faults: Faults,
+    queue: MemoryQueue,
+}
+
+fn service() -> Service {
+    let users = MemoryUsers::default();
+    users.add(account("1", "ada@example.com"));
+    let (outbox, recorder, faults) = (Outbox::default(), Recorder::default(), Faults::default());
+    let queue = MemoryQueue::default();
+    let flow = ResetFlow::builder(Parts {
+        site: site(),
+        keyring: keyring(),
+        users: Arc::new(users),
+        tokens: Arc::new(MemoryTokens::default()),
+        queue: Arc::new(Faulty::sharing(queue.clone(), &faults)),
+        mailer: Arc::new(outbox.clone()),
+        limiter: Arc::new(Unlimited),
+    })
+    .audit(recorder.clone())
+    .hashing(common::cheap_pool())
+    .danger()
+    .spread(Duration::from_millis(20))
+    .build()
+    .unwrap();
+    Service {
+        flow,
+        outbox,
+        recorder,
+        faults,
+        queue,
+    }
+}
+
+/// Waits for something that has to happen; the limit only ends a test that has failed.
+async fn until(what: &str, happened: impl Fn() -> bool) {
+    let waited = tokio::time::timeout(Duration::from_secs(20), async {
+        while !happened() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "{what} never happened");
+}
+
+/// With a poll of an hour, only the wake-up can have done it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_wakes_the_worker_when_its_job_is_due() {
+    let service = service();
+    let options = WorkerOptions::default().poll(Duration::from_secs(3_600));
+    let worker = service.flow.worker().spawn(options);
+    // Idle first, so that the wake-up and not the start finds the job.
+    until("the first look", || !service.faults.log().is_empty()).await;
+    service
+        .flow
+        .request(&typed("ada@example.com"), &client())
+        .await
+        .unwrap();
+    until("the mail", || service.outbox.messages().len() == 1).await;
+    assert_eq!(worker.shutdown().await.done, 1);
+}
+
+/// What another process queued is found by polling.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_of_another_process_is_found() {
+    let (service, other) = (service(), service());
+    other
+        .flow
+        .request(&typed("ada@example.com"), &client())
+        .await
+        .unwrap();
+    let later =
+        password_reset::Timestamp::from(std::time::SystemTime::now()) + Duration::from_secs(60);
+    let jobs = other.queue.lease(later, later, 1).await.unwrap();
+    let worker = service
+        .flow
+        .worker()
+        .spawn(WorkerOptions::default().poll(Duration::from_millis(5)));
+    service
+        .queue
+        .push(&jobs.first().unwrap().job)
+        .await
+        .unwrap();
+    until("the mail", || service.outbox.messages().len() == 1).await;
+    worker.shutdown().await;
+}
+
+/// A mailer that hangs is cut off and the job is put back; the worker goes on with the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hanging_mailer_is_cut_off() {
+    let service = service();
+    service.outbox.behave(Behaviour::Hang);
+    let options = WorkerOptions::default()
+        .poll(Duration::from_millis(5))
+        .job_limit(Duration::from_millis(50));
+    let worker = service.flow.worker().spawn(options);
+    service
+        .flow
+        .request(&typed("ada@example.com"), &client())
+        .await
+        .unwrap();
+    let cut = |kind: &EventKind| matches!(kind, EventKind::BackendFailed { .. });
+    until("the cut", || service.recorder.kinds().iter().any(cut)).await;
+    let report = worker.shutdown().await;
+    assert_eq!((report.retried, report.done), (1, 0));
+}
+
+/// A queue that fails is asked again, and the mail is not lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failing_queue_is_asked_again() {
+    let service = service();
+    service
+        .flow
+        .request(&typed("ada@example.com"), &client())
+        .await
+        .unwrap();
+    service.faults.fail(1);
+    service.faults.panic(2);
+    let options = WorkerOptions::default().poll(Duration::from_millis(5));
+    let worker = service.flow.worker().spawn(options);
+    until("the mail", || service.outbox.messages().len() == 1).await;
+    assert_eq!(worker.shutdown().await.failures, 2);
+}
+
+/// Shutting down finishes what was begun and leaves the rest in the queue.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shutdown_is_graceful() {
+    let service = service();
+    let worker = service
+        .flow
+        .worker()
+        .spawn(WorkerOptions::default().parallel(2));
+    for _ in 0..3 {
+        service
+            .flow
+            .request(&typed("ada@example.com"), &client())
+            .await
+            .unwrap();
+    }
+    until("three mails", || service.outbox.messages().len() == 3).await;
+    let report = worker.shutdown().await;
+    assert_eq!((report.done, report.failures), (3, 0));
+    service
+        .flow
+        .request(&typed("ada@example.com"), &client())
+        .await
+        .unwrap();
+    let dropped = service.flow.worker().spawn(WorkerOptions::default());
+    drop(dropped);
+}
