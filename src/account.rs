@@ -437,9 +437,10 @@ pub enum SessionScope {
 ///   (`a_swap_is_seen_at_once`). Otherwise a used token looks unused to the sweep, and an
 ///   attacker's sessions stay.
 /// - `set_password` MUST change nothing but the password: no status, no factor
-///   (`a_swap_changes_only_the_password`, R68).
+///   (`a_swap_changes_only_the_password`, R68); and nobody else's (`a_swap_touches_nobody_else`).
 /// - `find` MUST decide equality with the application's own rule and MUST NOT treat its argument
-///   as a pattern or as part of a query text (`wildcards_match_nobody`, W25).
+///   as a pattern or as part of a query text (`wildcards_match_nobody`, W25). It MUST mean the
+///   same account as `account` (`an_account_is_found_by_its_address`).
 /// - `account` MUST answer `None` for an unknown or deleted id (`an_unknown_id_is_nobody`, W35).
 /// - `end_sessions` MUST be idempotent (`ending_sessions_twice_is_fine`): after a crash the worker
 ///   calls it again.

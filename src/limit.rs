@@ -168,14 +168,17 @@ pub fn gcra(quota: &Quota, kept: Tats, now: Timestamp) -> (Decision, Tats) {
 ///
 /// Each line names the check of `testing::kit::limiter` that shows it.
 ///
-/// - `check` MUST answer and keep what [`gcra`] says (`a_limiter_follows_gcra`), and MUST read,
-///   decide and write in one atomic step (`contention_never_allows_too_much`). Otherwise parallel
-///   requests all pass (W18).
+/// - `check` MUST answer and keep what [`gcra`] says (`a_limiter_follows_gcra`,
+///   `every_rate_of_a_quota_holds`, `the_retry_hint_is_exact`), and MUST read, decide and write in
+///   one atomic step (`contention_never_allows_too_much`). Otherwise parallel requests all pass
+///   (W18).
+/// - A `check` whose future is dropped MUST have charged one use or none
+///   (`a_dropped_check_never_blocks_the_key`). Otherwise a client that hangs up locks the owner out.
 /// - A denied use MUST NOT be charged (`a_denied_use_is_free`). Otherwise an attacker keeps the
 ///   owner out for ever by knocking.
 /// - Keys MUST be independent and compared byte by byte (`keys_are_independent`). Otherwise one
 ///   person uses up another's limit.
-/// - `clear` MUST forget the key (`clearing_forgets_the_key`).
+/// - `clear` MUST forget the key, and no other (`clearing_forgets_the_key`).
 /// - Memory MUST be bounded: forget a key at [`Tats::forget_at`]; when there is no room, fail
 ///   rather than allow. A failing limiter denies (R38).
 #[async_trait]

@@ -195,13 +195,18 @@ pub struct LeasedJob {
 ///   survive what the application's accepted requests must survive. Otherwise a mail is lost.
 /// - `push` MUST take the same work for every job. Otherwise its time tells who asked.
 /// - `lease` MUST give a job to one caller only while its lease lasts
-///   (`a_job_is_leased_to_one_worker`), never before it is due (`a_job_is_not_leased_before_it_is_due`),
-///   and again once the lease is over (`a_lost_lease_is_handed_over`); the longest due first, at
-///   most `max`. Otherwise mails are sent twice, or never.
+///   (`a_job_is_leased_to_one_worker`), never before it is due
+///   (`a_job_is_not_leased_before_it_is_due`), and again once the lease is over
+///   (`a_lost_lease_is_handed_over`, `a_lost_lease_is_handed_to_one_worker`,
+///   `a_dropped_lease_loses_no_job`); the longest due first, at most `max`
+///   (`the_longest_due_are_leased_first`). Otherwise mails are sent twice, or never.
+/// - Pushing and leasing at once MUST lose nothing (`no_job_is_lost_under_contention`).
 /// - `lease` MUST count the attempt (`every_lease_counts_an_attempt`). Otherwise a job that kills
 ///   its worker is tried for ever.
-/// - `ack` and `retry` MUST act for the present lease only (`an_old_lease_settles_nothing`).
-///   Otherwise a slow worker removes a job that another one has taken over.
+/// - `ack` and `retry` MUST act for the present lease only (`an_old_lease_settles_nothing`), and
+///   end it (`a_lease_is_settled_once`, `a_retried_job_waits_for_its_time`). A lease that is over
+///   stays the present one until somebody else takes the job. Otherwise a slow worker removes a
+///   job that another one has taken over.
 /// - `ack` MUST remove the job (`an_acknowledged_job_never_returns`).
 #[async_trait]
 pub trait JobQueue: Send + Sync + 'static {

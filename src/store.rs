@@ -74,31 +74,46 @@ pub enum Insert {
 /// where it is broken.
 ///
 /// - What `insert` took, `find` MUST give back exactly, to the microsecond and the byte
-///   (`a_record_comes_back_as_it_went_in`, `times_survive_the_round_trip`). Otherwise every token
-///   of the store is refused.
-/// - Selectors MUST be compared byte by byte (`selectors_are_compared_byte_by_byte`) and user ids
-///   case-sensitively (`user_ids_are_case_sensitive`). Otherwise one person's reset revokes, or
-///   blocks, another's.
-/// - `insert` MUST NOT replace a record (`a_selector_is_never_replaced`), and MUST count and store
-///   in one atomic step (`live_tokens_are_bounded_under_contention`,
-///   `newest_supersedes_older_tokens`). Otherwise one account fills the table.
+///   (`a_record_comes_back_as_it_went_in`, `times_survive_the_round_trip`), and what a transition
+///   wrote likewise (`every_state_survives_the_round_trip`). Otherwise every token of the store is
+///   refused.
+/// - Selectors MUST be compared byte by byte (`selectors_are_compared_byte_by_byte`), and user ids
+///   too (`user_ids_are_case_sensitive`, `user_ids_are_compared_byte_by_byte`): no collation, no
+///   normal form, no number. Otherwise one person's reset revokes, or blocks, another's.
+/// - A selector that was never stored MUST be nothing to every call
+///   (`an_unknown_selector_is_nothing`).
+/// - `insert` MUST NOT replace a record; it answers an error (`a_selector_is_never_replaced`). It
+///   MUST count and store in one atomic step (`live_tokens_are_bounded_under_contention`,
+///   `newest_supersedes_older_tokens`, `newest_is_bounded_under_contention`), MUST change nothing
+///   when it answers [`Insert::Full`] (`a_full_account_stores_nothing`) and MUST NOT count spent,
+///   revoked and expired tokens (`dead_tokens_take_no_place`). Otherwise one account fills the
+///   table, or its owner gets no link.
 /// - `claim` MUST be one atomic step with one winner (`one_claim_wins`,
 ///   `a_claim_is_exclusive_until_its_lease_is_over`). Otherwise one token changes two passwords
 ///   (W27).
+/// - A call whose future is dropped MUST have happened or not, never by half
+///   (`a_dropped_insert_takes_no_place`, `a_dropped_claim_is_only_a_lease`). Otherwise a client
+///   that hangs up locks the owner out.
+/// - Calls on one record that race MUST change their own part only: no reading, changing and
+///   writing back (`racing_writes_lose_nothing`). Otherwise a used token comes back to life.
 /// - `claim` MUST refuse a spent or revoked record for good
 ///   (`a_spent_token_is_never_claimed_again`, `a_revoked_token_is_never_claimed`, W28).
-/// - `settle` MUST act for the present holder only (`only_the_holder_settles`).
-///   Otherwise a late process frees a token that another one is spending.
+/// - `settle` MUST act for the present holder only (`only_the_holder_settles`,
+///   `a_swept_claim_is_lost_to_its_holder`, `the_holder_and_the_sweep_never_both_win`). Otherwise a late process frees a token that another one is spending.
 /// - `abandoned` MUST lease each record to one caller (`abandoned_claims_have_one_finder`), MUST
 ///   find revoked claims too (`a_revoked_claim_is_still_swept`), MUST find released ones again
-///   (`a_released_token_is_watched`) and MUST answer the longest-overdue first, at most `max`.
-///   Otherwise a change that nobody settled keeps its thief's sessions.
+///   (`a_released_token_is_watched`), MUST NOT find spent ones (`a_spent_token_leaves_the_sweep`)
+///   and MUST take the longest-overdue first, at most `max`
+///   (`the_longest_overdue_are_swept_first`). Otherwise a change that nobody settled keeps its
+///   thief's sessions.
 /// - `count_attempt` MUST count every call, also in parallel (`every_attempt_is_counted`, W18).
 ///   Otherwise a code can be guessed.
-/// - `revoke` and `revoke_all` MUST reach every open record, claimed ones included
-///   (`revoking_reaches_every_open_token_of_one_user`). Otherwise older links survive (R63).
+/// - `revoke_all` MUST reach every open record of the user, claimed and expired ones included
+///   (`revoking_reaches_every_open_token_of_one_user`), `revoke` its own only
+///   (`revoking_one_spares_the_others`). Otherwise older links survive (R63).
 /// - `purge` MUST remove only records that expired before the given moment and that nobody holds
-///   (`purge_removes_only_dead_records`), and at most `limit`. Otherwise a crash is forgotten.
+///   (`purge_removes_only_dead_records`), and at most `limit` (`purge_stops_at_its_limit`).
+///   Otherwise a crash is forgotten.
 /// - After an answer, every caller on every machine MUST see the change. A store behind a lagging
 ///   replica breaks this: read from the primary.
 ///
