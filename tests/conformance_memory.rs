@@ -26,3 +26,16 @@ mod limiter {
         }
     }
 }
+
+#[path = "mutants/users.rs"]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "tests")]
+mod plain_users;
+
+mod users {
+    password_reset::conformance_users! {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn store() -> super::plain_users::Users {
+            super::plain_users::Users::with("healthy")
+        }
+    }
+}
