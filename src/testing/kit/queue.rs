@@ -305,14 +305,14 @@ pub async fn an_old_lease_settles_nothing(store: Store, _: Race) {
 /// Of all calls that settle one lease at once, one does.
 pub async fn a_lease_is_settled_once(store: Store, race: Race) {
     let store = Probe(store);
-    for _ in 0..race.rounds {
+    for round in race.turns() {
         store.pushed(at(0)).await;
         let lease = store.only(at(0), at(60)).await;
         let settled = race
             .run((0..RACERS).map(|racer| {
                 let store = store.clone();
                 async move {
-                    if racer % 2 == 0 {
+                    if (racer + round) % 2 == 0 {
                         store.ack(&lease).await
                     } else {
                         store.retry(&lease, at(70)).await
@@ -381,12 +381,12 @@ pub async fn an_acknowledged_job_never_returns(store: Store, _: Race) {
 /// Pushing and leasing at once loses no job.
 pub async fn no_job_is_lost_under_contention(store: Store, race: Race) {
     let store = Probe(store);
-    for _ in 0..race.rounds {
+    for round in race.turns() {
         let taken = race
             .run((0..RACERS).map(|racer| {
                 let store = store.clone();
                 async move {
-                    if racer % 2 == 0 {
+                    if (racer + round) % 2 == 0 {
                         return (Some(store.pushed(at(0)).await.id), Vec::new());
                     }
                     let mut taken = Vec::new();

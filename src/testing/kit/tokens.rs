@@ -976,13 +976,13 @@ pub async fn a_swept_claim_is_lost_to_its_holder(store: Store, _: Race) {
 /// A late holder races the sweep: one of them has the record, never both, never neither.
 pub async fn the_holder_and_the_sweep_never_both_win(store: Store, race: Race) {
     let store = Probe(store);
-    for _ in 0..race.rounds {
+    for round in race.turns() {
         let (record, holder) = store.claimed(&user(), at(60)).await;
         let wins = race
             .run((0..RACERS).map(|racer| {
                 let (store, record) = (store.clone(), record.clone());
                 async move {
-                    if racer % 2 == 0 {
+                    if (racer + round) % 2 == 0 {
                         return store.spend(&record, holder).await;
                     }
                     let found = store.sweep(claim_id(), at(60), at(120), 10).await;
@@ -1111,11 +1111,12 @@ pub async fn every_attempt_is_counted(store: Store, race: Race) {
 /// Calls on one record that race change their own part of it and nothing else.
 pub async fn racing_writes_lose_nothing(store: Store, race: Race) {
     let store = Probe(store);
-    for _ in 0..race.rounds {
+    for round in race.turns() {
         let (spent, holder) = store.claimed(&user(), at(60)).await;
         let (revoked, _) = store.claimed(&user(), at(60)).await;
         race.run((0..RACERS).map(|racer| {
             let (store, spent, revoked) = (store.clone(), spent.clone(), revoked.clone());
+            let racer = (racer + round) % RACERS;
             async move {
                 match racer % 4 {
                     0 if racer == 32 => assert!(store.spend(&spent, holder).await),
