@@ -237,7 +237,7 @@ pub async fn one_swap_wins(fixture: Fixture, race: Race) {
             }))
             .await;
         let done: Vec<_> = answers.iter().filter(|(a, _)| *a == Swap::Done).collect();
-        let &[&(_, ref new)] = done.as_slice() else {
+        let [(_, new)] = done.as_slice() else {
             panic!(
                 "{} of {RACERS} parallel swaps were done: two tokens change the password twice, \
                  and the last one stays (W27)",
