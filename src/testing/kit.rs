@@ -12,7 +12,6 @@
 //! is in a store, so checks that shared one would see each other's records.
 //!
 //! ```
-//! # #[cfg(doctest)]
 //! mod my_store {
 //!     password_reset::conformance_tokens! {
 //!         #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

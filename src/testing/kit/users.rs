@@ -20,16 +20,14 @@ use crate::password::PasswordHash;
 /// use password_reset::account::{Address, UserId, UserStore};
 /// use password_reset::testing::kit::users::UsersFixture;
 ///
-/// # struct MyUsers;
-/// # impl MyUsers { async fn sign_up(&self, _: &str, _: &str) -> UserId { unimplemented!() } }
-/// struct Fixture(Arc<MyUsers>);
+/// # #[async_trait]
+/// # trait SignUp { async fn sign_up(&self, address: &str, password: &str) -> UserId; }
+/// struct Fixture<MyUsers>(Arc<MyUsers>);
 ///
 /// #[async_trait]
-/// impl UsersFixture for Fixture {
+/// impl<MyUsers: UserStore + SignUp + 'static> UsersFixture for Fixture<MyUsers> {
 ///     fn store(&self) -> Arc<dyn UserStore> {
-/// #       unimplemented!() /*
 ///         self.0.clone()
-/// #       */
 ///     }
 ///
 ///     async fn create(&self, address: &Address) -> UserId {
