@@ -27,7 +27,7 @@ use time::OffsetDateTime;
 /// assert_eq!((issued + Duration::from_secs(1)).unix_micros(), 2_000_000);
 /// assert_eq!(issued.to_string(), "1970-01-01T00:00:01Z");
 /// ```
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
@@ -97,6 +97,13 @@ impl fmt::Display for Timestamp {
             at.minute(),
             at.second()
         )
+    }
+}
+
+/// The date for people, the number for machines: no two moments print alike.
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Timestamp({self}, {})", self.0)
     }
 }
 

@@ -6,8 +6,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::error::BoxError;
-use crate::random::{self, Random, SystemRandom};
+use crate::error::{Backend, BackendError};
+use crate::random::{self, SystemRandom};
 
 pub(crate) type HmacSha256 = Hmac<Sha256>;
 
@@ -134,13 +134,11 @@ impl Keyring {
     /// # Errors
     ///
     /// The operating system's generator failed.
-    pub fn ephemeral() -> Result<Self, BoxError> {
-        Self::from_random(&SystemRandom)
-    }
-
-    pub(crate) fn from_random(random: &dyn Random) -> Result<Self, BoxError> {
-        let secret = random::secret::<32>(random)?;
-        Ok(Self::new(Key::new(KeyId(0), secret.as_ref())?))
+    pub fn ephemeral() -> Result<Self, BackendError> {
+        let failed = |source| BackendError::new(Backend::Random, source);
+        let secret = random::secret::<32>(&SystemRandom).map_err(failed)?;
+        let key = Key::new(KeyId(0), secret.as_ref()).map_err(|e| failed(e.into()))?;
+        Ok(Self::new(key))
     }
 
     pub(crate) fn active(&self) -> &Key {

@@ -1,0 +1,1 @@
+//! Nothing here: the programs that must not compile stand in `cases/`.
