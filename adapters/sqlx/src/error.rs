@@ -1,0 +1,88 @@
+//! What can go wrong between a backend and its database.
+
+/// A database did not do what a backend asked of it.
+///
+/// Prints its own layer only; what the database said is in `source()`. No variant carries a value
+/// of a row.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No connection, or no lock on the database, became free in time.
+    #[error("the database is busy")]
+    Busy(#[source] sqlx::Error),
+    /// Other processes kept changing the same row. Nothing was changed by this call.
+    #[error("too many others are changing the same row")]
+    Contended,
+    /// A record, or a job, of this name stands there already; it was not replaced.
+    #[error("the key is taken")]
+    Taken(#[source] sqlx::Error),
+    /// A column holds what this version of the crate cannot read: the row was written by a newer
+    /// version, or by somebody else.
+    #[error("the column {column} cannot be read")]
+    Unreadable {
+        /// Which column.
+        column: &'static str,
+    },
+    /// Anything else.
+    #[error("the database failed")]
+    Database(#[source] sqlx::Error),
+}
+
+impl Error {
+    /// Whether the same call may succeed a moment later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Busy(_) | Self::Contended => true,
+            Self::Database(source) => {
+                matches!(source, sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed)
+            }
+            Self::Taken(_) | Self::Unreadable { .. } => false,
+        }
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::PoolTimedOut => Self::Busy(error),
+            sqlx::Error::Database(said) if said.is_unique_violation() => Self::Taken(error),
+            #[cfg(feature = "sqlite")]
+            sqlx::Error::Database(said) if crate::sqlite::is_busy(said.as_ref()) => {
+                Self::Busy(error)
+            }
+            _ => Self::Database(error),
+        }
+    }
+}
+
+/// Why there is no backend to work with.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The text is not the URL of a database of this kind.
+    #[error("not the url of a database of this kind")]
+    Url(#[source] sqlx::Error),
+    /// The database could not be opened or created.
+    #[error("the database could not be opened")]
+    Open(#[source] Error),
+    /// The tables could not be brought up to date.
+    #[error("the tables could not be brought up to date")]
+    Migrate(#[from] MigrateError),
+}
+
+/// Why the tables could not be brought up to date. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MigrateError {
+    /// A newer version of this crate has been here. Going on could misread what it wrote.
+    #[error("the tables have version {found}, this program knows {known}")]
+    Newer {
+        /// The version of the tables.
+        found: i64,
+        /// The newest version that this program knows.
+        known: i64,
+    },
+    /// The database failed.
+    #[error("the database failed while the tables were brought up to date")]
+    Database(#[from] Error),
+}

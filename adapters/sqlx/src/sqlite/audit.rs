@@ -1,0 +1,245 @@
+//! The audit trail: [`SqliteAudit`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use password_reset::Timestamp;
+use password_reset::audit::{AuditSink, Event, Severity};
+use password_reset::error::BoxError;
+use sqlx::{QueryBuilder, Sqlite, SqlitePool};
+use tokio::sync::{mpsc, oneshot};
+
+use super::SqliteBackend;
+use super::writer::Writer;
+use crate::error::Error;
+
+const CAPACITY: usize = 4_096;
+/// Events in one statement: 10 columns each, far below SQLite's 32,766 parameters.
+const BATCH: usize = 128;
+const TRIES: u32 = 6;
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+const APPEND: &str = "INSERT INTO password_reset_audit (
+    at, name, severity, detail, tenant, user_id, identifier, source, job, token) ";
+
+pub(super) const PURGE: &str = "DELETE FROM password_reset_audit
+WHERE id IN (SELECT id FROM password_reset_audit WHERE at < ?1 ORDER BY at LIMIT ?2)";
+
+/// An audit trail in the table `password_reset_audit`, which refuses every `UPDATE`.
+///
+/// [`record`](AuditSink::record) hands the event to a background task and returns at once; the
+/// task writes what has gathered in one statement. When it falls 4,096 events behind, further
+/// events are refused, and the flow counts them.
+///
+/// Call [`flush`](Self::flush) before the program ends. Without it the task writes what is left
+/// after the last clone is gone, if the runtime lives long enough.
+#[derive(Clone)]
+pub struct SqliteAudit {
+    outbox: mpsc::Sender<Item>,
+    pool: SqlitePool,
+    lost: Arc<AtomicU64>,
+}
+
+/// What became of an audit event.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuditError {
+    /// There is no Tokio runtime for the task that writes.
+    #[error("no tokio runtime to write the audit trail in")]
+    NoRuntime,
+    /// The task is too far behind; the event was not taken.
+    #[error("the audit trail is too far behind")]
+    Full,
+    /// The task is gone, and its runtime with it; the event was not taken.
+    #[error("the audit trail is closed")]
+    Closed,
+    /// Events that were taken before could not be written, see [`SqliteAudit::lost`].
+    #[error("audit events could not be written")]
+    Lost,
+}
+
+enum Item {
+    Entry(Entry),
+    Flush(oneshot::Sender<bool>),
+}
+
+impl SqliteAudit {
+    /// Starts the task that writes, on the present Tokio runtime and the backend's database.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError::NoRuntime`] outside a Tokio runtime.
+    pub fn spawn(backend: &SqliteBackend) -> Result<Self, AuditError> {
+        Self::with_capacity(backend, CAPACITY)
+    }
+
+    /// Waits until everything recorded before this call is written.
+    ///
+    /// # Errors
+    ///
+    /// - [`AuditError::Lost`] when some of it, since the last flush, could not be written.
+    /// - [`AuditError::Closed`] when the task is gone.
+    pub async fn flush(&self) -> Result<(), AuditError> {
+        let (done, written) = oneshot::channel();
+        let flush = Item::Flush(done);
+        self.outbox
+            .send(flush)
+            .await
+            .map_err(|_| AuditError::Closed)?;
+        match written.await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(AuditError::Lost),
+            Err(_) => Err(AuditError::Closed),
+        }
+    }
+
+    /// How many events were taken and then given up, because the database kept failing.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Deletes up to `limit` events from before `before`, the oldest first; answers how many. How
+    /// long a trail must be kept is the application's decision, so nobody else calls this.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
+        let purge = sqlx::query(PURGE)
+            .bind(before.unix_micros())
+            .bind(i64::from(limit));
+        Writer::acquire(&self.pool).await?.execute(purge).await
+    }
+
+    fn with_capacity(backend: &SqliteBackend, capacity: usize) -> Result<Self, AuditError> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| AuditError::NoRuntime)?;
+        let (outbox, inbox) = mpsc::channel(capacity);
+        let lost = Arc::<AtomicU64>::default();
+        let pool = backend.writer.clone();
+        runtime.spawn(write(inbox, pool.clone(), Arc::clone(&lost)));
+        Ok(Self { outbox, pool, lost })
+    }
+
+    fn take(&self, entry: Entry) -> Result<(), AuditError> {
+        self.outbox
+            .try_send(Item::Entry(entry))
+            .map_err(|refused| match refused {
+                mpsc::error::TrySendError::Full(_) => AuditError::Full,
+                mpsc::error::TrySendError::Closed(_) => AuditError::Closed,
+            })
+    }
+}
+
+impl AuditSink for SqliteAudit {
+    fn record(&self, event: &Event) -> Result<(), BoxError> {
+        Ok(self.take(Entry::from(event))?)
+    }
+}
+
+impl fmt::Debug for SqliteAudit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither the pool nor what waits to be written is shown.
+        f.debug_struct("SqliteAudit")
+            .field("lost", &self.lost())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One row: words, numbers and digests.
+struct Entry {
+    at: i64,
+    name: &'static str,
+    severity: &'static str,
+    detail: String,
+    tenant: Option<String>,
+    user: Option<String>,
+    identifier: Option<String>,
+    source: Option<String>,
+    job: Option<String>,
+    token: Option<String>,
+}
+
+impl From<&Event> for Entry {
+    fn from(event: &Event) -> Self {
+        Self {
+            at: event.at.unix_micros(),
+            name: event.kind.name(),
+            severity: match event.kind.severity() {
+                Severity::Info => "info",
+                Severity::Warn => "warn",
+                Severity::Critical => "critical",
+            },
+            // A closed enum of unit variants and numbers: nothing in it was typed by a person.
+            detail: format!("{:?}", event.kind),
+            tenant: event.tenant.as_ref().map(ToString::to_string),
+            user: event.user.as_ref().map(ToString::to_string),
+            identifier: event.identifier.as_ref().map(ToString::to_string),
+            source: event.source.as_ref().map(ToString::to_string),
+            job: event.job.as_ref().map(ToString::to_string),
+            token: event.token.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+/// The task. Ends when the last sender is gone and everything is written.
+async fn write(mut inbox: mpsc::Receiver<Item>, pool: SqlitePool, lost: Arc<AtomicU64>) {
+    let mut items = Vec::with_capacity(BATCH);
+    let mut complete = true;
+    while inbox.recv_many(&mut items, BATCH).await > 0 {
+        let mut entries = Vec::with_capacity(items.len());
+        let mut flushes = Vec::new();
+        for item in items.drain(..) {
+            match item {
+                Item::Entry(entry) => entries.push(entry),
+                Item::Flush(done) => flushes.push(done),
+            }
+        }
+        if !append_with_patience(&pool, &entries).await {
+            complete = false;
+            let given_up = u64::try_from(entries.len()).unwrap_or(u64::MAX);
+            lost.fetch_add(given_up, Ordering::Relaxed);
+        }
+        for done in flushes {
+            // Whoever asked may have gone.
+            let _ = done.send(std::mem::replace(&mut complete, true));
+        }
+    }
+}
+
+/// Tries for about three seconds beyond the pool's own patience.
+async fn append_with_patience(pool: &SqlitePool, entries: &[Entry]) -> bool {
+    let mut pause = FIRST_PAUSE;
+    for _ in 1..TRIES {
+        if append(pool, entries).await.is_ok() {
+            return true;
+        }
+        tokio::time::sleep(pause).await;
+        pause = pause.saturating_mul(2);
+    }
+    append(pool, entries).await.is_ok()
+}
+
+async fn append(pool: &SqlitePool, entries: &[Entry]) -> Result<(), Error> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let mut insert = QueryBuilder::<Sqlite>::new(APPEND);
+    insert.push_values(entries, |mut row, entry| {
+        row.push_bind(entry.at)
+            .push_bind(entry.name)
+            .push_bind(entry.severity)
+            .push_bind(entry.detail.clone())
+            .push_bind(entry.tenant.clone())
+            .push_bind(entry.user.clone())
+            .push_bind(entry.identifier.clone())
+            .push_bind(entry.source.clone())
+            .push_bind(entry.job.clone())
+            .push_bind(entry.token.clone());
+    });
+    // The text depends on the number of events, so it is not worth a place in the cache.
+    let insert = insert.build().persistent(false);
+    Writer::acquire(pool).await?.execute(insert).await?;
+    Ok(())
+}

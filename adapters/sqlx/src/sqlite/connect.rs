@@ -1,0 +1,136 @@
+//! Opening a database: [`SqliteOptions`].
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+use super::SqliteBackend;
+use crate::error::ConnectError;
+
+const WAIT: Duration = Duration::from_secs(5);
+const READERS: u32 = 4;
+
+/// How a [`SqliteBackend`] opens its database.
+///
+/// ```
+/// # use password_reset_sqlx::SqliteOptions;
+/// # async fn example() -> Result<(), password_reset_sqlx::ConnectError> {
+/// let backend = SqliteOptions::new("sqlite:///var/lib/app/resets.db")
+///     .readers(8)
+///     .connect()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SqliteOptions {
+    url: String,
+    synchronous: SqliteSynchronous,
+    wait: Duration,
+    readers: u32,
+}
+
+impl SqliteOptions {
+    /// Options for the database at `url`, such as `sqlite:///var/lib/app/resets.db`, or
+    /// `sqlite::memory:`.
+    pub fn new(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            synchronous: SqliteSynchronous::Full,
+            wait: WAIT,
+            readers: READERS,
+        }
+    }
+
+    /// Waits for the disk at checkpoints only, not at each change. A change costs a third of the
+    /// time.
+    ///
+    /// The price: a power cut or a crash of the operating system can take back the last moments.
+    /// An accepted request may then mail nothing, and a token whose change of the password stands
+    /// may look unclaimed, until the account's own state refuses it. A crash of the program alone
+    /// loses nothing.
+    pub fn synchronous_normal(mut self) -> Self {
+        self.synchronous = SqliteSynchronous::Normal;
+        self
+    }
+
+    /// How long a call waits for its turn before it fails as [`Error::Busy`](crate::Error::Busy):
+    /// once for the connection, once for other processes. 5 s unless told otherwise.
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// How many connections read, at most; 4 unless told otherwise, at least 1.
+    pub fn readers(mut self, readers: u32) -> Self {
+        self.readers = readers.max(1);
+        self
+    }
+
+    /// Opens the database, creates it where there is none, and brings its tables up to date.
+    ///
+    /// # Errors
+    ///
+    /// - [`ConnectError::Url`] when the URL cannot be read.
+    /// - [`ConnectError::Open`] when the file cannot be opened or created.
+    /// - [`ConnectError::Migrate`] when the tables cannot be brought up to date.
+    pub async fn connect(self) -> Result<SqliteBackend, ConnectError> {
+        let shared = SqliteConnectOptions::from_str(&self.url)
+            .map_err(ConnectError::Url)?
+            .busy_timeout(self.wait)
+            .foreign_keys(true);
+        let writing = shared
+            .clone()
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(self.synchronous)
+            // Jobs name people: overwrite what is deleted wherever that costs no further writes.
+            .pragma("secure_delete", "FAST");
+
+        let writer = self
+            .pool(1)
+            .connect_with(writing)
+            .await
+            .map_err(|error| ConnectError::Open(error.into()))?;
+        let reader = if self.is_in_memory() {
+            // There is one connection and nothing else: a second one would see another database,
+            // or, with a shared cache, fail on the first one's locks.
+            writer.clone()
+        } else {
+            self.pool(self.readers)
+                .connect_lazy_with(shared.read_only(true))
+        };
+
+        let backend = SqliteBackend::with_pools(writer, reader);
+        backend.migrate().await?;
+        Ok(backend)
+    }
+
+    fn pool(&self, connections: u32) -> SqlitePoolOptions {
+        SqlitePoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(self.wait)
+            // A file does not hang up: connections stay open and are not tried before use. The
+            // pool looks at each one when it comes back.
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+    }
+
+    fn is_in_memory(&self) -> bool {
+        self.url.contains(":memory:") || self.url.contains("mode=memory")
+    }
+}
+
+impl fmt::Debug for SqliteOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL is not shown: it says where the file is.
+        f.debug_struct("SqliteOptions")
+            .field("synchronous", &self.synchronous)
+            .field("wait", &self.wait)
+            .field("readers", &self.readers)
+            .finish_non_exhaustive()
+    }
+}
