@@ -12,35 +12,42 @@ use common::{Scratch, at, fresh, job, token};
 use password_reset::limit::{LimitKey, Quota, RateLimiter};
 use password_reset::queue::JobQueue;
 use password_reset::store::{Insert, Live, TokenStore};
+use password_reset::token::Selector;
 use password_reset::token::state::{Claim, ClaimId, Hold};
 use password_reset_sqlx::{Error, SqliteBackend};
 use sqlx::Connection;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
 
-/// Polls `call` so many times and then drops it; whether it came to its end before that.
-async fn cut_after<F: Future>(polls: usize, call: F) -> Option<F::Output> {
+/// Polls `call` so many times and drops it right then, whatever is on its way.
+async fn cut_after<F: Future>(polls: usize, call: F) {
     let mut call = pin!(call);
     let mut left = polls;
     poll_fn(move |context| {
-        if left == 0 {
-            return Poll::Ready(None);
+        if left == 0 || call.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
         }
         left -= 1;
-        call.as_mut().poll(context).map(Some)
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        Poll::Pending
     })
-    .await
+    .await;
 }
 
-async fn own_pool(scratch: &Scratch) -> SqliteBackend {
+/// Returns when the writer has done, or undone, whatever was cut off.
+async fn drain(backend: &SqliteBackend) {
+    let unknown = Selector::from_bytes([0; 16]);
+    assert_eq!(backend.count_attempt(&unknown).await.unwrap(), None);
+}
+
+async fn one_connection(scratch: &Scratch) -> SqlitePool {
     let options = SqliteConnectOptions::new()
         .filename(scratch.file())
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal);
     let pool = SqlitePoolOptions::new().max_connections(1);
-    let pool = pool.connect_with(options).await.unwrap();
-    let backend = SqliteBackend::with_pools(pool.clone(), pool);
-    backend.migrate().await.unwrap();
-    backend
+    pool.connect_with(options).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -52,7 +59,8 @@ async fn a_dropped_insert_leaves_all_or_nothing() {
     for polls in (0..40).chain(0..40).chain(0..40) {
         let record = token("ada");
         all.push(record.selector);
-        let _ = cut_after(polls, backend.insert(&record, live)).await;
+        cut_after(polls, backend.insert(&record, live)).await;
+        drain(&backend).await;
         let mut open = 0;
         for selector in &all {
             let stored = backend.find(selector).await.unwrap();
@@ -84,7 +92,8 @@ async fn a_dropped_sweep_leaves_whole_claims() {
         now += 10;
         let sweep = ClaimId::from_bytes(fresh());
         let call = backend.abandoned(sweep, at(now), at(now + 5), 100);
-        let _ = cut_after(polls, call).await;
+        cut_after(polls, call).await;
+        drain(&backend).await;
         let mut mine = 0;
         for selector in &selectors {
             let record = backend.find(selector).await.unwrap().unwrap();
@@ -92,7 +101,6 @@ async fn a_dropped_sweep_leaves_whole_claims() {
                 matches!(record.state.hold, Hold::Claimed { claim, .. } if claim == sweep),
             );
         }
-        // The rollback of a dropped call may still be on its way, its effect is never in part.
         assert!(mine == 0 || mine == 8, "{mine} of 8 after a cut at {polls}");
     }
 }
@@ -111,11 +119,11 @@ async fn the_writer_survives_any_dropped_call() {
             .await
             .unwrap();
         backend.push(&job).await.unwrap();
-        let _ = cut_after(polls, backend.claim(&record.selector, claim, at(0), at(1))).await;
-        let _ = cut_after(polls, backend.count_attempt(&record.selector)).await;
-        let _ = cut_after(polls, backend.lease(at(0), at(1), 1)).await;
-        let _ = cut_after(polls, backend.check(&key, &quota, at(0))).await;
-        let _ = cut_after(polls, backend.push(&job)).await;
+        cut_after(polls, backend.claim(&record.selector, claim, at(0), at(1))).await;
+        cut_after(polls, backend.count_attempt(&record.selector)).await;
+        cut_after(polls, backend.lease(at(0), at(1), 1)).await;
+        cut_after(polls, backend.check(&key, &quota, at(0))).await;
+        cut_after(polls, backend.push(&job)).await;
     }
     backend.push(&job(0)).await.unwrap();
     let _ = backend
@@ -129,11 +137,7 @@ async fn the_writer_survives_any_dropped_call() {
 #[tokio::test]
 async fn a_transaction_that_the_database_ended_does_not_block_the_writer() {
     let scratch = Scratch::new("ended");
-    let options = SqliteConnectOptions::new()
-        .filename(scratch.file())
-        .create_if_missing(true);
-    let pool = SqlitePoolOptions::new().max_connections(1);
-    let pool = pool.connect_with(options).await.unwrap();
+    let pool = one_connection(&scratch).await;
     let backend = SqliteBackend::with_pools(pool.clone(), pool.clone());
     backend.migrate().await.unwrap();
 
@@ -157,17 +161,17 @@ async fn a_transaction_that_the_database_ended_does_not_block_the_writer() {
 #[tokio::test]
 async fn a_full_disk_is_an_error_and_the_writer_recovers() {
     let scratch = Scratch::new("full");
-    let backend = own_pool(&scratch).await;
+    // One connection, so the pragma is set on the very writer.
+    let pool = one_connection(&scratch).await;
+    let backend = SqliteBackend::with_pools(pool.clone(), pool.clone());
+    backend.migrate().await.unwrap();
     let live = Live::newest(1_000.try_into().unwrap());
-    let pages = "PRAGMA max_page_count = 40";
-    // A pool of one connection: the pragma is set on the very writer.
-    let pool = backend_pool(&scratch).await;
-    let limited = SqliteBackend::with_pools(pool.clone(), pool.clone());
-    sqlx::query(pages).execute(&pool).await.unwrap();
+    let full = sqlx::query("PRAGMA max_page_count = 40");
+    full.execute(&pool).await.unwrap();
     let mut answered = Vec::new();
     let failure = loop {
         let record = token("ada");
-        match limited.insert(&record, live).await {
+        match backend.insert(&record, live).await {
             Ok(_) => answered.push(record.selector),
             Err(failure) => break failure,
         }
@@ -179,18 +183,12 @@ async fn a_full_disk_is_an_error_and_the_writer_recovers() {
         .await
         .unwrap();
     assert_eq!(
-        limited.insert(&token("ada"), live).await.unwrap(),
+        backend.insert(&token("ada"), live).await.unwrap(),
         Insert::Done
     );
     for selector in answered {
         assert!(backend.find(&selector).await.unwrap().is_some());
     }
-}
-
-async fn backend_pool(scratch: &Scratch) -> sqlx::SqlitePool {
-    let options = SqliteConnectOptions::new().filename(scratch.file());
-    let pool = SqlitePoolOptions::new().max_connections(1);
-    pool.connect_with(options).await.unwrap()
 }
 
 #[tokio::test]
@@ -201,7 +199,7 @@ async fn waiting_for_a_stuck_process_ends_as_busy() {
         .connect()
         .await
         .unwrap();
-    let stuck = backend_pool(&scratch).await;
+    let stuck = one_connection(&scratch).await;
     let lock = stuck.begin_with("BEGIN IMMEDIATE").await.unwrap();
     let failure = backend.push(&job(0)).await.unwrap_err();
     let failure = failure.downcast::<Error>().unwrap();

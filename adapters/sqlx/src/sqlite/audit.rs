@@ -243,3 +243,118 @@ async fn append(pool: &SqlitePool, entries: &[Entry]) -> Result<(), Error> {
     Writer::acquire(pool).await?.execute(insert).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use sqlx::Row;
+
+    use super::*;
+
+    fn entry(at: i64) -> Entry {
+        Entry {
+            at,
+            name: "authn_token_created",
+            severity: "info",
+            detail: "Issued".to_owned(),
+            tenant: None,
+            user: Some("ada".to_owned()),
+            identifier: None,
+            source: Some("192.0.2.1".to_owned()),
+            job: None,
+            token: Some("00ff".to_owned()),
+        }
+    }
+
+    async fn moments(pool: &SqlitePool) -> Vec<i64> {
+        let select = "SELECT at FROM password_reset_audit ORDER BY id";
+        let rows = sqlx::query(select).fetch_all(pool).await.unwrap();
+        rows.iter().map(|row| row.get("at")).collect()
+    }
+
+    #[tokio::test]
+    async fn a_flushed_trail_is_complete_and_in_order() {
+        let backend = SqliteBackend::in_memory().await.unwrap();
+        let audit = SqliteAudit::spawn(&backend).unwrap();
+        for at in 0..1_000 {
+            audit.take(entry(at)).unwrap();
+        }
+        audit.flush().await.unwrap();
+        let expected: Vec<i64> = (0..1_000).collect();
+        assert_eq!(moments(&backend.writer).await, expected);
+    }
+
+    #[tokio::test]
+    async fn a_trail_that_falls_behind_refuses_at_once() {
+        let backend = SqliteBackend::in_memory().await.unwrap();
+        let audit = SqliteAudit::with_capacity(&backend, 2).unwrap();
+        audit.take(entry(0)).unwrap();
+        audit.take(entry(1)).unwrap();
+        // One thread, no await since: the task had no turn.
+        assert!(matches!(audit.take(entry(2)), Err(AuditError::Full)));
+        audit.flush().await.unwrap();
+        audit.take(entry(3)).unwrap();
+        audit.flush().await.unwrap();
+        assert_eq!(moments(&backend.writer).await, [0, 1, 3]);
+    }
+
+    #[tokio::test]
+    async fn what_was_taken_is_written_after_the_last_clone_is_gone() {
+        let backend = SqliteBackend::in_memory().await.unwrap();
+        let audit = SqliteAudit::spawn(&backend).unwrap();
+        let clone = audit.clone();
+        audit.take(entry(0)).unwrap();
+        drop(audit);
+        clone.take(entry(1)).unwrap();
+        drop(clone);
+        while moments(&backend.writer).await != [0, 1] {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_trail_is_never_rewritten_and_purged_only_by_age() {
+        let backend = SqliteBackend::in_memory().await.unwrap();
+        let audit = SqliteAudit::spawn(&backend).unwrap();
+        for at in [5, 1, 4, 2, 3] {
+            audit.take(entry(at)).unwrap();
+        }
+        audit.flush().await.unwrap();
+        let rewrite = sqlx::query("UPDATE password_reset_audit SET user_id = 'eve'");
+        assert!(rewrite.execute(&backend.writer).await.is_err());
+        let before = Timestamp::from_unix_micros(4);
+        assert_eq!(audit.purge(before, 2).await.unwrap(), 2);
+        assert_eq!(moments(&backend.writer).await, [5, 4, 3]);
+        assert_eq!(audit.purge(before, 9).await.unwrap(), 1);
+        assert_eq!(moments(&backend.writer).await, [5, 4]);
+    }
+
+    #[tokio::test]
+    async fn lost_events_are_counted_and_told_once() {
+        let backend = SqliteBackend::in_memory().await.unwrap();
+        let audit = SqliteAudit::spawn(&backend).unwrap();
+        sqlx::query("DROP TABLE password_reset_audit")
+            .execute(&backend.writer)
+            .await
+            .unwrap();
+        audit.take(entry(0)).unwrap();
+        tokio::time::pause();
+        assert!(matches!(audit.flush().await, Err(AuditError::Lost)));
+        assert_eq!(audit.lost(), 1);
+        assert!(audit.flush().await.is_ok());
+    }
+
+    #[test]
+    fn without_a_runtime_there_is_an_error_and_no_panic() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let backend = runtime.block_on(SqliteBackend::in_memory()).unwrap();
+        assert!(matches!(
+            SqliteAudit::spawn(&backend),
+            Err(AuditError::NoRuntime)
+        ));
+    }
+}

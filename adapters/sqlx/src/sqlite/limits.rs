@@ -71,7 +71,8 @@ impl SqliteBackend {
                 return Ok(decision);
             }
             // Before the charge: when even forgetting fails, nothing is allowed.
-            if self.charges.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == 0 {
+            let charges = self.charges.fetch_add(1, Ordering::Relaxed);
+            if charges.is_multiple_of(SWEEP_EVERY) {
                 sweep(writer, now).await?;
             }
             let charge = match kept {
@@ -113,4 +114,40 @@ fn tats(row: &SqliteRow) -> Result<Tats, Error> {
         row.try_get("tat1")?,
         row.try_get("tat2")?,
     ]))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn keys_that_no_longer_count_are_forgotten_on_the_way() {
+        let backend = SqliteBackend::in_memory().await.unwrap();
+        let quota = Quota::new(1, Duration::from_micros(100));
+        for now in 0..2_000_i64 {
+            let mut key = [0; 32];
+            key.split_at_mut(8).0.copy_from_slice(&now.to_be_bytes());
+            let key = LimitKey::from_bytes(key);
+            let now = Timestamp::from_unix_micros(now);
+            assert_eq!(
+                backend.check(&key, &quota, now).await.unwrap(),
+                Decision::Allow
+            );
+            // A key that still counts is kept.
+            assert_ne!(
+                backend.check(&key, &quota, now).await.unwrap(),
+                Decision::Allow
+            );
+        }
+        let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM password_reset_limits")
+            .fetch_one(&backend.writer)
+            .await
+            .unwrap();
+        // 100 still count.
+        assert!((100..=100 + 16).contains(&rows), "{rows}");
+    }
 }

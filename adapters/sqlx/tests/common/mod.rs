@@ -13,10 +13,10 @@ use password_reset::token::{Epoch, KeyId, Purpose, Selector, TokenDigest, TokenR
 use password_reset_sqlx::SqliteBackend;
 
 /// A directory that goes when the test is over.
-pub struct Scratch(PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
@@ -24,16 +24,16 @@ impl Scratch {
         Self(path)
     }
 
-    pub fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.0.join("resets.db")
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("sqlite://{}", self.file().display())
     }
 
     /// Another process, as far as the database can tell.
-    pub async fn backend(&self) -> SqliteBackend {
+    pub(crate) async fn backend(&self) -> SqliteBackend {
         SqliteBackend::connect(&self.url()).await.unwrap()
     }
 }
@@ -44,12 +44,12 @@ impl Drop for Scratch {
     }
 }
 
-pub fn at(micros: i64) -> Timestamp {
+pub(crate) fn at(micros: i64) -> Timestamp {
     Timestamp::from_unix_micros(micros)
 }
 
 /// 16 bytes that no other call in this process gets.
-pub fn fresh() -> [u8; 16] {
+pub(crate) fn fresh() -> [u8; 16] {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let number = u128::from(NEXT.fetch_add(1, Ordering::Relaxed));
     // Spread like random names, so that keys do not arrive in order.
@@ -59,11 +59,11 @@ pub fn fresh() -> [u8; 16] {
 }
 
 /// A token of `user`, made at 1,000 and good until 2,000.
-pub fn token(user: &str) -> TokenRecord {
+pub(crate) fn token(user: &str) -> TokenRecord {
     token_between(user, at(1_000), at(2_000))
 }
 
-pub fn token_between(user: &str, issued: Timestamp, expires: Timestamp) -> TokenRecord {
+pub(crate) fn token_between(user: &str, issued: Timestamp, expires: Timestamp) -> TokenRecord {
     TokenRecord::new(
         Selector::from_bytes(fresh()),
         Purpose::Reset,
@@ -77,7 +77,7 @@ pub fn token_between(user: &str, issued: Timestamp, expires: Timestamp) -> Token
     )
 }
 
-pub fn job(due: i64) -> Job {
+pub(crate) fn job(due: i64) -> Job {
     Job {
         id: JobId::from_bytes(fresh()),
         due: at(due),
