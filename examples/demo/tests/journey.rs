@@ -159,6 +159,35 @@ fn of_two_links_the_second_dies_with_the_first_use() {
 }
 
 #[test]
+fn of_twenty_at_once_one_wins() {
+    let demo = Demo::start(&["--limits", "off"]);
+    let link = demo.ask("ada@example.com");
+    let attempts: Vec<_> = (0..20)
+        .map(|n| {
+            let mut browser = demo.browser();
+            browser.get(&link).leads_to("/reset-password");
+            let password = format!("quiet harbour number {n}");
+            std::thread::spawn(move || {
+                let reply = browser.post("/reset-password", &[("password", &password)]);
+                (reply.status, password)
+            })
+        })
+        .collect();
+    let mut winners = Vec::new();
+    for attempt in attempts {
+        match attempt.join().unwrap() {
+            (303, password) => winners.push(password),
+            (409 | 410 | 503, _) => {}
+            (other, _) => panic!("{other}"),
+        }
+    }
+    assert_eq!(winners.len(), 1);
+    demo.browser()
+        .log_in("ada@example.com", &winners[0])
+        .leads_to("/");
+}
+
+#[test]
 fn nobody_learns_who_has_an_account() {
     let demo = Demo::start(&["--limits", "off"]);
     let mut replies = Vec::new();
