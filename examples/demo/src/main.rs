@@ -1,0 +1,71 @@
+//! A web application that embeds `password-reset`: axum, SQLite, and a mailbox to look into.
+//!
+//! `cargo demo`, then open the address that it prints. What an application of your own would copy:
+//!
+//! - [`users`]: the trait `UserStore` on a users table that the library never sees.
+//! - [`forgot`] and [`reset`]: the four handlers.
+//! - [`headers`] and [`origin`]: what every page needs around them.
+//! - [`start`]: how the parts are put together, started and stopped.
+//!
+//! What not to copy: [`mailbox`], which shows everybody's mail. It stands in for a mail server, and
+//! only on a loopback address.
+
+mod app;
+mod database;
+mod flags;
+mod forgot;
+mod form;
+mod headers;
+mod keys;
+mod login;
+mod mailbox;
+mod origin;
+mod pages;
+mod problem;
+mod reset;
+mod sessions;
+mod start;
+mod stop;
+mod users;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::flags::Flags;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let flags = Flags::parse();
+    // Failures only: what people do here is in the audit trail, not in a log.
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_max_level(LevelFilter::WARN)
+        .init();
+    match start::run(flags).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(error.as_ref());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints a line on stdout. A reader that has gone is no reason to stop serving.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// Prints an error and its causes on stderr.
+fn complain(error: &(dyn Error + 'static)) {
+    let mut text = format!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    let _ = writeln!(io::stderr(), "{text}");
+}

@@ -1,0 +1,144 @@
+//! The parts are put together, started, and stopped.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use password_reset::ResetFlow;
+use password_reset::account::Address;
+use password_reset::error::BoxError;
+use password_reset::flow::{Parts, WorkerOptions};
+use password_reset::limit::{RateLimiter, Unlimited};
+use password_reset::mail::{LinkBase, Mailbox as Sender, Site};
+use password_reset::password::{Argon2id, HashPool, Policy};
+use password_reset_sqlx::{SqliteAudit, SqliteBackend};
+use tokio::net::TcpListener;
+use tokio::time::{sleep, timeout};
+
+use crate::app::{App, LINK_LIFE, MIN_PASSWORD_CHARS};
+use crate::database::Database;
+use crate::flags::{Flags, Switch};
+use crate::login::Logins;
+use crate::mailbox::Mailbox;
+use crate::sessions::Sessions;
+use crate::stop::Stop;
+use crate::users::Users;
+use crate::{app, keys, say};
+
+/// How long each step of the stop may take.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Runs until it is told to stop.
+pub(crate) async fn run(flags: Flags) -> Result<(), BoxError> {
+    let stop = Stop::listen()?;
+    // First the port: when it is taken, nothing else has happened yet.
+    let listener = TcpListener::bind(flags.addr).await?;
+    let address = listener.local_addr()?;
+    let loopback = address.ip().is_loopback();
+
+    let database = Database::open(flags.database.as_deref()).await?;
+    let backend = SqliteBackend::with_pools(database.writer.clone(), database.reader.clone());
+    backend.migrate().await?;
+    let audit = SqliteAudit::spawn(&backend)?;
+    let users = Users::new(&database);
+    // One pool for reset, login and seeding, so that all hashing together stays within one bound.
+    let hashing = HashPool::new(Argon2id::default())?;
+    seed(&users, &hashing, flags.accounts).await?;
+
+    let base = LinkBase::parse(&link_base(address))?;
+    let mailbox = Mailbox::new(&base);
+    let limiter: Arc<dyn RateLimiter> = match flags.limits {
+        Switch::On => Arc::new(backend.clone()),
+        Switch::Off => Arc::new(Unlimited),
+    };
+    let mut builder = ResetFlow::builder(Parts {
+        site: Site::new(
+            "Demo",
+            base,
+            "support@example.com",
+            Sender::new(Address::parse("no-reply@example.com")?),
+        )?,
+        keyring: keys::keyring(database.key_file.as_deref())?,
+        users: Arc::new(users.clone()),
+        tokens: Arc::new(backend.clone()),
+        queue: Arc::new(backend.clone()),
+        mailer: Arc::new(mailbox.clone()),
+        limiter: Arc::clone(&limiter),
+    })
+    .hashing(hashing.clone())
+    .policy(Policy::default().min_chars(MIN_PASSWORD_CHARS)?)
+    .link_life(LINK_LIFE)
+    .audit(audit.clone());
+    builder = match flags.spread.map(Duration::from_millis) {
+        None => builder,
+        Some(spread) if spread >= Duration::from_millis(200) => builder.spread(spread),
+        // Weaker than the library allows by default, so it has to be asked for by this name.
+        Some(spread) => builder.danger().spread(spread),
+    };
+    let flow = builder.build()?;
+
+    let worker = flow.worker().spawn(WorkerOptions::default());
+    let app = App {
+        logins: Logins::new(limiter, hashing, &Policy::default()).await?,
+        sessions: Sessions::new(&database),
+        flow,
+        users,
+    };
+    let router = app::router(app, loopback.then_some(mailbox));
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    if !loopback {
+        say("not a loopback address: no mailbox is shown, and links lead to this machine only");
+    }
+    say(&format!("listening on http://{address}"));
+
+    let serving = axum::serve(listener, service).with_graceful_shutdown(stop.clone().wait());
+    tokio::select! {
+        result = serving.into_future() => result?,
+        // A request that never ends does not keep the program from ending.
+        () = async { stop.wait().await; sleep(GRACE).await } => {}
+    }
+    // Jobs that run are finished; those that wait are in the database, for the next start.
+    let _ = timeout(GRACE, worker.shutdown()).await;
+    if !matches!(timeout(GRACE, audit.flush()).await, Ok(Ok(()))) {
+        tracing::error!("the audit trail is not complete");
+    }
+    let _ = timeout(GRACE, backend.close()).await;
+    Ok(())
+}
+
+/// Creates the accounts that are missing, and says how to log in.
+async fn seed(users: &Users, hashing: &HashPool, accounts: u32) -> Result<(), BoxError> {
+    let password = keys::readable_password()?;
+    let parsed = Policy::default().parse(&password, &Default::default())?;
+    // Hashed once: 100,000 accounts take one hash and one transaction.
+    let hash = hashing.hash(parsed).await?;
+    let seeded = users.seed(&hash, accounts).await?;
+    if seeded.ada {
+        say(&format!("initial password of ada@example.com: {password}"));
+    } else {
+        say("ada@example.com exists already, and so does its password");
+    }
+    if accounts > 0 {
+        say(&format!(
+            "accounts user-N@example.com: {} new of {accounts}",
+            seeded.others
+        ));
+        if seeded.others > 0 {
+            say(&format!("initial password of each new one: {password}"));
+        }
+    }
+    Ok(())
+}
+
+/// The page that links lead to: from the configuration, never from a request's `Host` (W6).
+///
+/// Plain http is for this machine; the library refuses it for any other. An application puts its
+/// `https://` address here.
+fn link_base(address: SocketAddr) -> String {
+    let port = address.port();
+    match address.ip() {
+        IpAddr::V6(ip) if ip.is_loopback() => format!("http://[{ip}]:{port}/reset-password"),
+        ip if ip.is_loopback() => format!("http://{ip}:{port}/reset-password"),
+        _ => format!("http://localhost:{port}/reset-password"),
+    }
+}

@@ -1,0 +1,92 @@
+//! Starting, stopping, and what stays.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may panic"
+)]
+
+mod common;
+
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::{Demo, NEW_PASSWORD};
+
+#[test]
+fn sigterm_ends_it_well_and_soon() {
+    let mut demo = Demo::start(&[]);
+    demo.ask("ada@example.com");
+    // Somebody who is connected and says nothing does not hold it up.
+    let silent = TcpStream::connect(demo.address).unwrap();
+    let asked = Instant::now();
+    assert_eq!(demo.terminate().code(), Some(0));
+    assert!(
+        asked.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        asked.elapsed()
+    );
+    drop(silent);
+}
+
+#[test]
+fn a_link_works_after_a_restart_on_the_same_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("kept.db").display());
+    let flags = ["--spread", "0", "--database", &url];
+    let mut demo = Demo::start_with(&flags);
+    let link = demo.ask("ada@example.com");
+    assert_eq!(demo.terminate().code(), Some(0));
+
+    let demo = Demo::start_with(&flags);
+    assert!(demo.told("initial password").is_none(), "{:?}", demo.said);
+    let mut browser = demo.browser();
+    browser.get(&link).leads_to("/reset-password");
+    browser
+        .post("/reset-password", &[("password", NEW_PASSWORD)])
+        .leads_to("/login?reset=done");
+    demo.browser()
+        .log_in("ada@example.com", NEW_PASSWORD)
+        .leads_to("/");
+}
+
+#[test]
+fn many_accounts_are_seeded_quickly() {
+    let started = Instant::now();
+    let demo = Demo::start(&["--accounts", "100000"]);
+    assert!(
+        started.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        started.elapsed()
+    );
+    let password = demo.told("initial password of each new one: ").unwrap();
+    demo.browser()
+        .log_in("user-0@example.com", password)
+        .leads_to("/");
+    demo.browser()
+        .log_in("user-99999@example.com", password)
+        .leads_to("/");
+    assert_eq!(
+        demo.browser()
+            .log_in("user-100000@example.com", password)
+            .status,
+        401
+    );
+}
+
+#[test]
+fn other_databases_are_refused_by_name() {
+    let output = Command::new(env!("CARGO_BIN_EXE_password-reset-demo"))
+        .args(["--database", "postgres://localhost/demo"])
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("supports sqlite only")
+    );
+}
