@@ -305,6 +305,14 @@ pub trait AuditSink: Send + Sync + 'static {
     fn record(&self, event: &Event) -> Result<(), BoxError>;
 }
 
+/// Both sinks get every event, whatever the other one does.
+impl<A: AuditSink, B: AuditSink> AuditSink for (A, B) {
+    fn record(&self, event: &Event) -> Result<(), BoxError> {
+        let (first, second) = (self.0.record(event), self.1.record(event));
+        first.and(second)
+    }
+}
+
 macro_rules! forward {
     ($($pointer:ident),+) => { $(
         impl<T: AuditSink + ?Sized> AuditSink for $pointer<T> {

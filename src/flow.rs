@@ -178,6 +178,11 @@ impl ResetFlow {
         &self.core.hashing
     }
 
+    /// How long a link works from the moment it is mailed; also the life of a hand-off cookie.
+    pub fn link_life(&self) -> Duration {
+        self.core.settings.link_life
+    }
+
     /// How many audit events the sink did not take since the start.
     pub fn audit_failures(&self) -> u64 {
         self.core.audit_failures.load(Ordering::Relaxed)

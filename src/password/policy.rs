@@ -116,6 +116,17 @@ impl Policy {
         self
     }
 
+    /// The least number of code points, for a form's `minlength` and its hint (R83).
+    pub fn min(&self) -> usize {
+        self.min
+    }
+
+    /// The greatest number of code points, for `passwordrules`; not for `maxlength`, which cuts
+    /// without a word.
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
     /// Judges what a person typed and normalises it.
     ///
     /// Costs microseconds and touches nothing, so do it before a token is spent (R52).

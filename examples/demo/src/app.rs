@@ -1,7 +1,5 @@
 //! The routes, and what their handlers share.
 
-use std::time::Duration;
-
 use axum::extract::State;
 use axum::middleware::{from_fn, map_response};
 use axum::response::{Html, IntoResponse, Redirect};
@@ -16,11 +14,6 @@ use crate::problem::Problem;
 use crate::sessions::Sessions;
 use crate::users::Users;
 use crate::{forgot, headers, login, origin, pages, reset};
-
-/// How long a link works, and so does the cookie that takes its place.
-pub(crate) const LINK_LIFE: Duration = Duration::from_secs(30 * 60);
-/// The least length of a new password, for the policy and for the form.
-pub(crate) const MIN_PASSWORD_CHARS: usize = 15;
 
 /// What the handlers share.
 #[derive(Clone)]

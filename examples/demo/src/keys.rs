@@ -13,7 +13,7 @@ use password_reset::token::{Key, KeyId, Keyring};
 /// database: who can write there could make links of their own.
 pub(crate) fn keyring(file: Option<&Path>) -> Result<Keyring, BoxError> {
     let Some(file) = file else {
-        return Keyring::ephemeral();
+        return Ok(Keyring::ephemeral()?);
     };
     let secret = match fs::read(file) {
         Ok(secret) => secret,

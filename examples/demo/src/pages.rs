@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use axum::response::Html;
 use maud::{DOCTYPE, Markup, html};
-use password_reset::password::PasswordRejected;
+use password_reset::password::{PasswordRejected, Policy};
 
-use crate::app::MIN_PASSWORD_CHARS;
 use crate::mailbox::Mail;
 
 fn page(title: &str, content: Markup) -> Html<String> {
@@ -99,8 +98,13 @@ pub(crate) fn asked() -> Html<String> {
     page("Check your mail", content)
 }
 
-pub(crate) fn reset(owner: Option<&str>, rejected: Option<&PasswordRejected>) -> Html<String> {
-    let rules = format!("minlength: {MIN_PASSWORD_CHARS}; maxlength: 256;");
+pub(crate) fn reset(
+    policy: &Policy,
+    owner: Option<&str>,
+    rejected: Option<&PasswordRejected>,
+) -> Html<String> {
+    let (min, max) = (policy.min(), policy.max());
+    let rules = format!("minlength: {min}; maxlength: {max};");
     let content = html! {
         form method="post" action="/reset-password" {
             @if let Some(owner) = owner {
@@ -114,10 +118,10 @@ pub(crate) fn reset(owner: Option<&str>, rejected: Option<&PasswordRejected>) ->
                     @for reason in rejected.violations() { li { "Please " (reason) "." } }
                 }
             }
-            p #hint { "At least " (MIN_PASSWORD_CHARS) " characters; several words are fine." }
+            p #hint { "At least " (min) " characters; several words are fine." }
             // No upper limit here: browsers would cut what is pasted.
             input #password name="password" type="password" autocomplete="new-password"
-                minlength=(MIN_PASSWORD_CHARS) passwordrules=(rules)
+                minlength=(min) passwordrules=(rules)
                 aria-describedby=(if rejected.is_some() { "reasons hint" } else { "hint" })
                 required autofocus;
             button { "Set the password" }

@@ -1,6 +1,7 @@
 //! The link is opened, and a new password is chosen.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, Query, State};
@@ -9,12 +10,12 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum_extra::extract::CookieJar;
 use axum_extra::extract::cookie::{Cookie, SameSite};
 use password_reset::flow::{CompleteError, VerifyError};
-use password_reset::password::PasswordRejected;
+use password_reset::password::{PasswordRejected, Policy};
 use password_reset::secrecy::{ExposeSecret, SecretString};
 use password_reset::token::PresentedToken;
 use serde::Deserialize;
 
-use crate::app::{App, LINK_LIFE};
+use crate::app::App;
 use crate::forgot::client;
 use crate::form::{StrictForm, secret};
 use crate::pages;
@@ -55,7 +56,11 @@ pub(crate) async fn open(
         // Only what has the form of a token goes into a cookie; whether it is one is found out on
         // the clean address.
         return Ok(match PresentedToken::parse(&token) {
-            Ok(_) => (jar.add(cookie(token)), Redirect::to(PATH)).into_response(),
+            Ok(_) => (
+                jar.add(cookie(token, app.flow.link_life())),
+                Redirect::to(PATH),
+            )
+                .into_response(),
             Err(_) => dead_link(jar, false),
         });
     }
@@ -65,7 +70,7 @@ pub(crate) async fn open(
     match app.flow.verify(token.value(), &client(peer)).await {
         Ok(verified) => {
             let owner = verified.masked_address();
-            Ok(pages::reset(owner.as_deref(), None).into_response())
+            Ok(pages::reset(app.flow.policy(), owner.as_deref(), None).into_response())
         }
         Err(error) => not_verified(error, jar),
     }
@@ -90,16 +95,18 @@ pub(crate) async fn complete(
     // Judged before anything is spent: the link survives every password that is refused.
     let password = match verified.parse_password(form.password.expose_secret()) {
         Ok(password) => password,
-        Err(rejected) => return Ok(try_another(owner.as_deref(), &rejected)),
+        Err(rejected) => return Ok(try_another(app.flow.policy(), owner.as_deref(), &rejected)),
     };
     match verified.complete(password).await {
         // Whatever is not settled yet, such as a notice that could not be queued, the worker
         // finishes. The password is changed.
         Ok(_) => {
-            let jar = jar.remove(cookie(String::new()));
+            let jar = jar.remove(cookie(String::new(), Duration::ZERO));
             Ok((jar, Redirect::to("/login?reset=done")).into_response())
         }
-        Err(CompleteError::Password(rejected)) => Ok(try_another(owner.as_deref(), &rejected)),
+        Err(CompleteError::Password(rejected)) => {
+            Ok(try_another(app.flow.policy(), owner.as_deref(), &rejected))
+        }
         Err(CompleteError::Invalid) => Ok(dead_link(jar, false)),
         Err(CompleteError::Expired) => Ok(dead_link(jar, true)),
         Err(CompleteError::InProgress) => Err(Problem::InUse),
@@ -122,12 +129,12 @@ fn not_verified(error: VerifyError, jar: CookieJar) -> Result<Response, Problem>
 
 /// The end of a link, and the way to a new one.
 fn dead_link(jar: CookieJar, expired: bool) -> Response {
-    let jar = jar.remove(cookie(String::new()));
+    let jar = jar.remove(cookie(String::new(), Duration::ZERO));
     (StatusCode::GONE, jar, pages::dead_link(expired)).into_response()
 }
 
-fn try_another(owner: Option<&str>, rejected: &PasswordRejected) -> Response {
-    let page = pages::reset(owner, Some(rejected));
+fn try_another(policy: &Policy, owner: Option<&str>, rejected: &PasswordRejected) -> Response {
+    let page = pages::reset(policy, owner, Some(rejected));
     (StatusCode::UNPROCESSABLE_ENTITY, page).into_response()
 }
 
@@ -136,8 +143,8 @@ fn try_another(owner: Option<&str>, rejected: &PasswordRejected) -> Response {
 /// `Lax`, not `Strict`: the way here begins in a mail, and browsers send no `Strict` cookie along a
 /// way that begins elsewhere. A site on https adds `.secure(true)` and calls it `__Secure-reset`
 /// (or `__Host-reset`, with the path `/`); over the demo's plain http browsers would drop it.
-fn cookie(token: String) -> Cookie<'static> {
-    let life = password_reset::time::Duration::try_from(LINK_LIFE).unwrap_or_default();
+fn cookie(token: String, life: Duration) -> Cookie<'static> {
+    let life = password_reset::time::Duration::try_from(life).unwrap_or_default();
     Cookie::build((COOKIE, token))
         .path(PATH)
         .max_age(life)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use password_reset::ResetFlow;
 use password_reset::account::Address;
+use password_reset::audit::TracingSink;
 use password_reset::error::BoxError;
 use password_reset::flow::{Parts, WorkerOptions};
 use password_reset::limit::{RateLimiter, Unlimited};
@@ -15,7 +16,7 @@ use password_reset_sqlx::{SqliteAudit, SqliteBackend};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
-use crate::app::{App, LINK_LIFE, MIN_PASSWORD_CHARS};
+use crate::app::App;
 use crate::database::Database;
 use crate::flags::{Flags, Switch};
 use crate::login::Logins;
@@ -66,9 +67,8 @@ pub(crate) async fn run(flags: Flags) -> Result<(), BoxError> {
         limiter: Arc::clone(&limiter),
     })
     .hashing(hashing.clone())
-    .policy(Policy::default().min_chars(MIN_PASSWORD_CHARS)?)
-    .link_life(LINK_LIFE)
-    .audit(audit.clone());
+    // Into the table, and critical ones onto the terminal.
+    .audit((audit.clone(), TracingSink));
     builder = match flags.spread.map(Duration::from_millis) {
         None => builder,
         Some(spread) if spread >= Duration::from_millis(200) => builder.spread(spread),
