@@ -1,7 +1,7 @@
 //! Writing a backend: a `TokenStore` in one file, made of nothing but `std`.
 //!
 //! ```text
-//! cargo run --example custom_store --features testing
+//! cargo run --example custom_store
 //! ```
 //!
 //! The recipe, whatever you store in:
