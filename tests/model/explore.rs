@@ -37,13 +37,17 @@ pub(crate) fn explore(scenario: &Scenario) -> Found {
     let mut at = 0;
     while at < nodes.len() {
         let world = nodes[at].world;
-        let mut broken = world.check().and_then(|()| world.check_end(scenario)).err();
-        let mut last = None;
+        let mut broken = world.check().err();
+        let mut last = broken.map(|_| ("this world", "is not as promised"));
+        if broken.is_none() {
+            broken = world.check_end(scenario).err();
+            last = broken.map(|_| ("a last sweep", "comes by and is not disturbed"));
+        }
         if broken.is_none() {
             world.steps(scenario, &mut |step, outcome| match outcome {
                 Ok(world) => {
+                    steps.insert(step);
                     if seen.insert(world) {
-                        steps.insert(step);
                         nodes.push(Node {
                             world,
                             parent: at,
