@@ -83,7 +83,7 @@ fn the_protocol_holds_in_every_interleaving() {
 }
 
 #[test]
-#[ignore = "takes a minute and 3 GB: cargo test --release --test model -- --ignored"]
+#[ignore = "takes a minute or two and about 2 GB: cargo test --release --test model -- --ignored"]
 fn the_protocol_holds_in_larger_worlds() {
     holds(&[
         (
