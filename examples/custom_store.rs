@@ -30,7 +30,7 @@ use async_trait::async_trait;
 use password_reset::Timestamp;
 use password_reset::account::{Tenant, UserId};
 use password_reset::error::BoxError;
-use password_reset::store::{Insert, Live, TokenStore};
+use password_reset::store::{Insert, Live, Reach, TokenStore};
 use password_reset::testing::kit::{Race, tokens};
 use password_reset::token::state::{Claim, ClaimId, Hold, Revocation, Settlement};
 use password_reset::token::{Epoch, KeyId, Purpose, Selector, TokenDigest, TokenRecord};
@@ -320,12 +320,13 @@ impl TokenStore for FileTokens {
     async fn revoke_all(
         &self,
         user: &UserId,
+        reach: Reach<'_>,
         at: Timestamp,
         why: Revocation,
     ) -> Result<u64, BoxError> {
         let mut inner = self.inner()?;
         let mut open = inner.of(user);
-        open.retain_mut(|record| record.state.revoke(at, why));
+        open.retain_mut(|record| reach.includes(record) && record.state.revoke(at, why));
         let reached = open.len().try_into()?;
         inner.commit(open, &[])?;
         Ok(reached)

@@ -12,7 +12,7 @@ use crate::account::UserId;
 use crate::clock::Timestamp;
 use crate::error::BoxError;
 use crate::token::state::{Claim, ClaimId, Revocation, Settlement};
-use crate::token::{Selector, TokenRecord};
+use crate::token::{Epoch, Selector, TokenRecord};
 
 /// How many tokens of one account may be live at once, and what gives way.
 ///
@@ -62,6 +62,26 @@ pub enum Insert {
     Full,
 }
 
+/// Which tokens of an account [`TokenStore::revoke_all`] reaches.
+#[derive(Clone, Copy, Debug)]
+pub enum Reach<'a> {
+    /// All of them.
+    All,
+    /// Those whose epoch has the same [`Epoch::credential`]: the siblings of a token that changed
+    /// the password. A link that its owner asked for *after* the change is not among them.
+    SameCredential(&'a Epoch),
+}
+
+impl Reach<'_> {
+    /// Whether a record of the account is meant.
+    pub fn includes(&self, record: &TokenRecord) -> bool {
+        match self {
+            Self::All => true,
+            Self::SameCredential(epoch) => record.epoch.credential() == epoch.credential(),
+        }
+    }
+}
+
 /// Where tokens are kept.
 ///
 /// The meaning of every transition is fixed by the pure functions of
@@ -102,17 +122,19 @@ pub enum Insert {
 ///   `a_swept_claim_is_lost_to_its_holder`, `the_holder_and_the_sweep_never_both_win`). Otherwise a late process frees a token that another one is spending.
 /// - `abandoned` MUST lease each record to one caller (`abandoned_claims_have_one_finder`), MUST
 ///   find revoked claims too (`a_revoked_claim_is_still_swept`), MUST find released ones again
-///   (`a_released_token_is_watched`), MUST NOT find spent ones (`a_spent_token_leaves_the_sweep`)
-///   and MUST take the longest-overdue first, at most `max`
+///   (`a_released_token_is_watched`), MUST NOT find spent or closed ones
+///   (`a_spent_token_leaves_the_sweep`, `a_closed_token_leaves_the_sweep`) and MUST take the longest-overdue first, at most `max`
 ///   (`the_longest_overdue_are_swept_first`). Otherwise a change that nobody settled keeps its
 ///   thief's sessions.
 /// - `count_attempt` MUST count every call, also in parallel (`every_attempt_is_counted`, W18).
 ///   Otherwise a code can be guessed.
 /// - `revoke_all` MUST reach every open record of the user, claimed and expired ones included
 ///   (`revoking_reaches_every_open_token_of_one_user`), `revoke` its own only
-///   (`revoking_one_spares_the_others`). Otherwise older links survive (R63).
+///   (`revoking_one_spares_the_others`). Otherwise older links survive (R63). With
+///   [`Reach::SameCredential`] it MUST spare the others (`revoking_siblings_spares_later_tokens`).
+///   Otherwise a late settlement kills the link that its owner has just asked for.
 /// - `purge` MUST remove only records that expired before the given moment and that nobody holds
-///   (`purge_removes_only_dead_records`), and at most `limit` (`purge_stops_at_its_limit`).
+///   or watches (`purge_removes_only_dead_records`), and at most `limit` (`purge_stops_at_its_limit`).
 ///   Otherwise a crash is forgotten.
 /// - After an answer, every caller on every machine MUST see the change. A store behind a lagging
 ///   replica breaks this: read from the primary.
@@ -169,11 +191,12 @@ pub trait TokenStore: Send + Sync + 'static {
         why: Revocation,
     ) -> Result<bool, BoxError>;
 
-    /// [`State::revoke`](crate::token::state::State::revoke) on every open record of the user;
-    /// answers how many it reached.
+    /// [`State::revoke`](crate::token::state::State::revoke) on every open record of the user that
+    /// is within reach; answers how many there were.
     async fn revoke_all(
         &self,
         user: &UserId,
+        reach: Reach<'_>,
         at: Timestamp,
         why: Revocation,
     ) -> Result<u64, BoxError>;
@@ -233,10 +256,11 @@ macro_rules! forward {
             async fn revoke_all(
                 &self,
                 user: &UserId,
+                reach: Reach<'_>,
                 at: Timestamp,
                 why: Revocation,
             ) -> Result<u64, BoxError> {
-                (**self).revoke_all(user, at, why).await
+                (**self).revoke_all(user, reach, at, why).await
             }
             async fn purge(
                 &self,

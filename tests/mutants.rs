@@ -112,9 +112,12 @@ mod caught {
         revoke_all_skips_claimed => revoking_reaches_every_open_token_of_one_user,
         revoke_all_skips_expired => revoking_reaches_every_open_token_of_one_user,
         revoke_all_hits_everyone => revoking_reaches_every_open_token_of_one_user,
+        revoke_all_ignores_its_reach => revoking_siblings_spares_later_tokens,
+        closed_is_swept => a_closed_token_leaves_the_sweep,
         /// The inverted comparison of W28.
         purge_keeps_the_dead => purge_removes_only_dead_records,
         purge_takes_claimed => purge_removes_only_dead_records,
+        purge_takes_watched => purge_removes_only_dead_records,
         purge_ignores_its_limit => purge_stops_at_its_limit,
     }
 

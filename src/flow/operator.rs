@@ -4,6 +4,7 @@ use crate::account::UserId;
 use crate::audit::{EventKind, Step};
 use crate::error::{Backend, BackendError};
 use crate::flow::ResetFlow;
+use crate::store::Reach;
 use crate::token::state::Revocation;
 
 impl ResetFlow {
@@ -19,7 +20,7 @@ impl ResetFlow {
         let revoked = self
             .core
             .tokens
-            .revoke_all(user, self.now(), Revocation::Requested)
+            .revoke_all(user, Reach::All, self.now(), Revocation::Requested)
             .await;
         let count = revoked.map_err(|e| self.failed(Backend::Tokens, Step::Operate, e))?;
         let mut event = self.event(EventKind::Revoked { count });

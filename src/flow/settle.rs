@@ -1,14 +1,20 @@
 //! What follows a change, and what others left unfinished.
 
+use std::time::Duration;
+
 use crate::account::{Account, MAX_ADDRESSES, SessionScope, UserId};
 use crate::audit::{EventKind, Step};
 use crate::clock::Timestamp;
 use crate::error::{Backend, BackendError};
 use crate::flow::ResetFlow;
 use crate::queue::Task;
+use crate::store::Reach;
 use crate::token::state::{ClaimId, Revocation, Settlement};
 use crate::token::{Freshness, TokenRecord};
 
+/// How long after a token's expiry a process that claimed it may still be about to change the
+/// password. Its record is kept for a week, so that even this late change is found and settled.
+const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3_600);
 /// How many abandoned claims one round of the sweep takes.
 const SWEEP_BATCH: u32 = 64;
 
@@ -27,7 +33,8 @@ impl ResetFlow {
         let (core, user) = (&self.core, &record.user);
         let failed = |backend, source| self.failed(backend, Step::Settle, source);
         let why = Revocation::PasswordChanged;
-        let revoked = core.tokens.revoke_all(user, at, why).await;
+        let siblings = Reach::SameCredential(&record.epoch);
+        let revoked = core.tokens.revoke_all(user, siblings, at, why).await;
         let revoked = revoked.map_err(|e| failed(Backend::Tokens, e));
         let ended = core.users.end_sessions(user, SessionScope::All).await;
         let ended = ended.map_err(|e| failed(Backend::Users, e));
@@ -110,6 +117,7 @@ impl ResetFlow {
             tenant: record.tenant.clone(),
         };
         let failed = |backend, source| flow.failed(backend, Step::Sweep, source);
+        let looked_at = flow.now();
         let account = flow.core.users.account(&record.user).await;
         let account = account.map_err(|e| failed(Backend::Users, e))?;
         // Without the key nothing can be compared: take it for changed, the safe direction.
@@ -124,8 +132,15 @@ impl ResetFlow {
             let account = account.as_ref();
             return flow.settle(record, claim, account, flow.now(), true).await;
         }
-        let check_at = flow.next_check(record);
-        let released = Settlement::Released { check_at };
+        // Judged by the moment *before* the look at the account: what came after it was not seen.
+        let closed = looked_at >= record.expires_at + LONGEST_PAUSE;
+        let released = if closed {
+            Settlement::Closed
+        } else {
+            Settlement::Released {
+                check_at: flow.next_check(record),
+            }
+        };
         let settled = flow
             .core
             .tokens

@@ -11,7 +11,7 @@ use super::{NoRoom, lock};
 use crate::account::UserId;
 use crate::clock::Timestamp;
 use crate::error::BoxError;
-use crate::store::{Insert, Live, TokenStore};
+use crate::store::{Insert, Live, Reach, TokenStore};
 use crate::token::state::{Claim, ClaimId, Hold, Revocation, Settlement, State};
 use crate::token::{Selector, TokenRecord};
 
@@ -108,16 +108,20 @@ impl TokenStore for MemoryTokens {
     async fn revoke_all(
         &self,
         user: &UserId,
+        reach: Reach<'_>,
         at: Timestamp,
         why: Revocation,
     ) -> Result<u64, BoxError> {
         let mut inner = lock(&self.0);
-        let open: Vec<Selector> = inner
-            .open
-            .get(user)
-            .into_iter()
-            .flatten()
-            .map(|(_, s)| *s)
+        let open = inner.open.get(user).into_iter().flatten();
+        let open: Vec<Selector> = open
+            .map(|(_, selector)| *selector)
+            .filter(|selector| {
+                inner
+                    .records
+                    .get(selector)
+                    .is_some_and(|r| reach.includes(r))
+            })
             .collect();
         for selector in &open {
             inner.change(selector, |state| state.revoke(at, why));

@@ -17,7 +17,7 @@ use crate::mail::{Letter, MailError, Mailer, Message, PasswordChanged, ResetLink
 use crate::password::PasswordHash;
 use crate::queue::{Job, JobQueue, Lease, LeasedJob};
 use crate::recovery::{Recovery, RecoveryPolicy};
-use crate::store::{Insert, Live, TokenStore};
+use crate::store::{Insert, Live, Reach, TokenStore};
 use crate::testing::lock;
 use crate::token::state::{Claim, ClaimId, Revocation, Settlement};
 use crate::token::{Selector, TokenRecord};
@@ -288,7 +288,9 @@ guarded!("tokens", TokenStore {
     ) -> Vec<TokenRecord>, BoxError;
     fn count_attempt(selector: &Selector) -> Option<u32>, BoxError;
     fn revoke(selector: &Selector, at: Timestamp, why: Revocation) -> bool, BoxError;
-    fn revoke_all(user: &UserId, at: Timestamp, why: Revocation) -> u64, BoxError;
+    fn revoke_all(
+        user: &UserId, reach: Reach<'_>, at: Timestamp, why: Revocation
+    ) -> u64, BoxError;
     fn purge(expired_before: Timestamp, limit: u32) -> u64, BoxError;
 });
 

@@ -77,6 +77,14 @@ impl Epoch {
         &self.0
     }
 
+    /// The half that covers the credential alone: the same for all tokens of one account that were
+    /// made for the same password, under the same key.
+    pub fn credential(&self) -> [u8; 16] {
+        let mut half = [0; 16];
+        half.copy_from_slice(self.0.split_at(16).0);
+        half
+    }
+
     /// The epoch of a token that goes to `address`.
     pub(crate) fn of(key: &Key, account: &Account, address: &Address) -> Self {
         let credential = credential_mac(key, account);

@@ -13,10 +13,10 @@
 //! Two rules carry the promise "once":
 //!
 //! - A claim is written *before* anything changes. Whoever dies after it leaves a trace.
-//! - A token that was ever claimed stays under the sweep until it is spent or purged. A process
-//!   that was paused past its lease may still swap the password, however late, and somebody has to
-//!   end the sessions then. This is why releasing a claim does not lead back to *live* but to
-//!   *watched*: free to claim, and looked at again.
+//! - A token that was ever claimed stays under the sweep until it is spent, or closed long after
+//!   its expiry. A process that was paused past its lease may still swap the password, however
+//!   late, and somebody has to end the sessions then. This is why releasing a claim does not lead
+//!   back to *live* but to *watched*: free to claim, looked at again, and never purged.
 //!
 //! *Expired* is not a state: it is judged from the record's `expires_at` and the present moment.
 //!
@@ -155,6 +155,9 @@ pub enum Settlement {
         /// When the sweep should look.
         check_at: Timestamp,
     },
+    /// Nothing was changed, and nobody can be left who still might: the token expired so long ago
+    /// that even a paused process is over. The sweep's last look.
+    Closed,
 }
 
 impl State {
@@ -206,6 +209,7 @@ impl State {
         match settlement {
             Settlement::Spent { at } => self.spent_at = Some(at),
             Settlement::Released { check_at } => self.hold = Hold::Watched { until: check_at },
+            Settlement::Closed => self.hold = Hold::Free,
         }
         true
     }
@@ -220,9 +224,9 @@ impl State {
         open
     }
 
-    /// Whether the record may be deleted once its tombstone time is over: nobody holds it, or it
-    /// is spent.
+    /// Whether the record may be deleted once its tombstone time is over: it is spent, or neither
+    /// claimed nor watched. Who purges a watched token forgets a late change.
     pub const fn is_purgeable(&self) -> bool {
-        self.spent_at.is_some() || !matches!(self.hold, Hold::Claimed { .. })
+        self.spent_at.is_some() || matches!(self.hold, Hold::Free)
     }
 }

@@ -486,16 +486,17 @@ impl World {
     fn release(&mut self, token: u8, by: u8, last: bool, protocol: Protocol) {
         if let Some(record) = &mut self.records[usize::from(token)] {
             let check_at = at(WATCH);
-            let own =
-                record.with(|state| state.settle(claim_id(by), Settlement::Released { check_at }));
-            let frees = match protocol {
+            let closes = match protocol {
                 Protocol::ReleaseFrees => true,
                 Protocol::PurgesWatched => false,
                 _ => last,
             };
-            if own && frees {
-                record.hold = Held::Free;
-            }
+            let settlement = if closes {
+                Settlement::Closed
+            } else {
+                Settlement::Released { check_at }
+            };
+            record.with(|state| state.settle(claim_id(by), settlement));
         }
     }
 
@@ -607,7 +608,7 @@ fn purges(mut record: Record, protocol: Protocol) -> bool {
     let purgeable = record.with(|state| state.is_purgeable());
     match protocol {
         Protocol::PurgesClaimed => true,
-        Protocol::PurgesWatched => purgeable,
-        _ => purgeable && (record.spent || !matches!(record.hold, Held::Watched { .. })),
+        Protocol::PurgesWatched => purgeable || matches!(record.hold, Held::Watched { .. }),
+        _ => purgeable,
     }
 }

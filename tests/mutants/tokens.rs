@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use password_reset::Timestamp;
 use password_reset::account::UserId;
 use password_reset::error::BoxError;
-use password_reset::store::{Insert, Live, TokenStore};
+use password_reset::store::{Insert, Live, Reach, TokenStore};
 use password_reset::token::state::{Claim, ClaimId, Hold, Revocation, Settlement};
 use password_reset::token::{KeyId, Selector, TokenRecord};
 use tokio::task::yield_now;
@@ -262,6 +262,10 @@ impl TokenStore for Tokens {
                     let late = matches!(settlement, Settlement::Spent { at } if at >= until);
                     return !late && state.settle(claim, settlement);
                 }
+                ("closed_is_swept", _, Settlement::Closed) => {
+                    let check_at = Timestamp::from_unix_micros(0);
+                    return state.settle(claim, Settlement::Released { check_at });
+                }
                 ("released_is_forgotten", _, Settlement::Released { .. }) => {
                     let settled = state.settle(claim, settlement);
                     if settled {
@@ -353,7 +357,7 @@ impl TokenStore for Tokens {
         if self.is("revoke_hits_siblings") {
             let user = self.row(selector, |row| row.user.clone());
             return match user {
-                Some(user) => Ok(self.revoke_all(&user, at, why).await? > 0),
+                Some(user) => Ok(self.revoke_all(&user, Reach::All, at, why).await? > 0),
                 None => Ok(false),
             };
         }
@@ -374,6 +378,7 @@ impl TokenStore for Tokens {
     async fn revoke_all(
         &self,
         user: &UserId,
+        reach: Reach<'_>,
         at: Timestamp,
         why: Revocation,
     ) -> Result<u64, BoxError> {
@@ -387,7 +392,8 @@ impl TokenStore for Tokens {
                 let spared = match self.defect {
                     "revoke_all_skips_claimed" => held,
                     "revoke_all_skips_expired" => at >= row.expires_at,
-                    _ => false,
+                    "revoke_all_ignores_its_reach" => false,
+                    _ => !reach.includes(row),
                 };
                 reached += u64::from(!spared && row.state.revoke(at, why));
             }
@@ -404,7 +410,10 @@ impl TokenStore for Tokens {
                     "purge_keeps_the_dead" => row.expires_at > expired_before,
                     _ => row.expires_at < expired_before,
                 };
-                let dead = row.state.is_purgeable() || self.is("purge_takes_claimed");
+                let watched = matches!(row.state.hold, Hold::Watched { .. });
+                let dead = row.state.is_purgeable()
+                    || self.is("purge_takes_claimed")
+                    || (watched && self.is("purge_takes_watched"));
                 let removed = expired && dead && (left > 0 || self.is("purge_ignores_its_limit"));
                 left = left.saturating_sub(u32::from(removed));
                 !removed

@@ -6,7 +6,7 @@ mod common;
 use common::{Scratch, at, fresh, job, token, token_between};
 use password_reset::account::{Tenant, UserId};
 use password_reset::queue::JobQueue;
-use password_reset::store::{Live, TokenStore};
+use password_reset::store::{Live, Reach, TokenStore};
 use password_reset::token::state::{Claim, ClaimId, Revocation, Settlement};
 use password_reset_sqlx::{ConnectError, MigrateError, SqliteBackend, SqliteOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
@@ -137,7 +137,7 @@ async fn metacharacters_are_ordinary_characters() {
     for (revoked, id) in (1_u64..).zip(ids) {
         let user = UserId::parse(id).unwrap();
         let reached = backend
-            .revoke_all(&user, at(1_500), Revocation::Requested)
+            .revoke_all(&user, Reach::All, at(1_500), Revocation::Requested)
             .await
             .unwrap();
         assert_eq!(reached, 1, "{id}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Answered, RACERS, Race, at, cut, fresh, just_before, word};
 use crate::account::{Tenant, UserId};
 use crate::clock::Timestamp;
-use crate::store::{Insert, Live, TokenStore};
+use crate::store::{Insert, Live, Reach, TokenStore};
 use crate::token::state::{Claim, ClaimId, Hold, Revocation, Settlement, State};
 use crate::token::{Epoch, KeyId, Purpose, Selector, TokenDigest, TokenRecord};
 
@@ -49,6 +49,8 @@ macro_rules! __token_promises {
             racing_writes_lose_nothing
             revoking_one_spares_the_others
             revoking_reaches_every_open_token_of_one_user
+            a_closed_token_leaves_the_sweep
+            revoking_siblings_spares_later_tokens
             purge_removes_only_dead_records
             purge_stops_at_its_limit
         ] $($rest)* }
@@ -203,8 +205,14 @@ impl Probe {
         answer.answered("revoke")
     }
 
+    async fn close(&self, record: &TokenRecord, claim: ClaimId) -> bool {
+        self.settle(record, claim, Settlement::Closed).await
+    }
+
     async fn revoke_all(&self, user: &UserId) -> u64 {
-        let answer = self.0.revoke_all(user, at(3), Revocation::PasswordChanged);
+        let answer = self
+            .0
+            .revoke_all(user, Reach::All, at(3), Revocation::PasswordChanged);
         answer.await.answered("revoke_all")
     }
 
@@ -1194,7 +1202,47 @@ pub async fn revoking_reaches_every_open_token_of_one_user(store: Store, _: Race
     assert_eq!(store.revoke_all(&user()).await, 0, "nobody's tokens");
 }
 
-/// `purge` removes what expired before the moment and what nobody holds.
+/// `revoke_all` with [`Reach::SameCredential`] spares what was made for another credential.
+pub async fn revoking_siblings_spares_later_tokens(store: Store, _: Race) {
+    let store = Probe(store);
+    let owner = user();
+    let [older, sibling, later] = [1, 1, 2].map(|credential| {
+        let mut record = record(&owner, at(0));
+        let mut epoch = [9; 32];
+        epoch[0] = credential;
+        // The half that covers the address differs among siblings too.
+        epoch[31] = record.selector.as_bytes()[0];
+        record.epoch = Epoch::from_bytes(epoch);
+        record
+    });
+    for record in [&older, &sibling, &later] {
+        assert_eq!(store.insert(record, MANY).await, Insert::Done);
+    }
+    let reach = Reach::SameCredential(&older.epoch);
+    let answer = store
+        .0
+        .revoke_all(&owner, reach, at(3), Revocation::PasswordChanged);
+    assert_eq!(
+        answer.await.answered("revoke_all"),
+        2,
+        "a late settlement kills the link that its owner has just asked for"
+    );
+    store.assert_same(&later).await;
+}
+
+/// After the sweep's last look nobody looks again, and the token can be purged.
+pub async fn a_closed_token_leaves_the_sweep(store: Store, _: Race) {
+    let store = Probe(store);
+    let (record, claim) = store.claimed(&user(), at(60)).await;
+    assert!(store.close(&record, claim).await, "the holder cannot close");
+    let found = store.sweep(claim_id(), at(90_000), at(90_060), 10).await;
+    assert!(
+        found.is_empty(),
+        "the sweep looks at dead tokens for ever, and the table is never purged"
+    );
+}
+
+/// `purge` removes what expired before the moment and what nobody holds or watches.
 pub async fn purge_removes_only_dead_records(store: Store, _: Race) {
     let store = Probe(store);
     let owner = user();
@@ -1203,15 +1251,17 @@ pub async fn purge_removes_only_dead_records(store: Store, _: Race) {
     assert!(store.spend(&spent, claim).await);
     let revoked = store.stored(&owner, at(0)).await;
     assert!(store.revoke(&revoked, Revocation::Requested).await);
-    let (let_go, claim) = store.claimed(&owner, at(60)).await;
-    assert!(store.release(&let_go, claim, at(60)).await);
-    let dead = [free, spent, revoked, let_go];
+    let (closed, claim) = store.claimed(&owner, at(60)).await;
+    assert!(store.close(&closed, claim).await);
+    let dead = [free, spent, revoked, closed];
 
     let (held, _) = store.claimed(&owner, at(60)).await;
+    let (watched, claim) = store.claimed(&owner, at(60)).await;
+    assert!(store.release(&watched, claim, at(60)).await);
     let (revoked_and_held, _) = store.claimed(&owner, at(60)).await;
     assert!(store.revoke(&revoked_and_held, Revocation::Requested).await);
     let younger = store.stored(&owner, at(0) + Duration::from_micros(1)).await;
-    let kept = [held, revoked_and_held, younger];
+    let kept = [held, watched, revoked_and_held, younger];
 
     let end = at(0) + LIFE;
     assert_eq!(
@@ -1241,7 +1291,7 @@ pub async fn purge_removes_only_dead_records(store: Store, _: Race) {
     assert_eq!(removed, 4, "the answer counts what was removed");
     assert_eq!(
         store.revoke_all(&owner).await,
-        2,
+        3,
         "a purged token still counts"
     );
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use password_reset::Timestamp;
 use password_reset::account::UserId;
 use password_reset::error::BoxError;
-use password_reset::store::{Insert, Live, TokenStore};
+use password_reset::store::{Insert, Live, Reach, TokenStore};
 use password_reset::token::state::{Claim, ClaimId, Revocation, Settlement, State};
 use password_reset::token::{Selector, TokenRecord};
 use sqlx::Row;
@@ -60,12 +60,13 @@ WHERE selector = ?1 RETURNING attempts";
 
 pub(super) const REVOKE_ALL: &str = "UPDATE password_reset_tokens
 SET revoked_at = ?2, revoked_why = ?3
-WHERE user_id = ?1 AND spent_at IS NULL AND revoked_at IS NULL";
+WHERE user_id = ?1 AND spent_at IS NULL AND revoked_at IS NULL
+    AND (?4 IS NULL OR substr(epoch, 1, 16) = ?4)";
 
 pub(super) const PURGE: &str = "DELETE FROM password_reset_tokens
 WHERE selector IN (
     SELECT selector FROM password_reset_tokens
-    WHERE expires_at < ?1 AND (spent_at IS NOT NULL OR claim IS NULL)
+    WHERE expires_at < ?1 AND (spent_at IS NOT NULL OR hold_until IS NULL)
     ORDER BY expires_at LIMIT ?2)";
 
 #[async_trait]
@@ -145,13 +146,19 @@ impl TokenStore for SqliteBackend {
     async fn revoke_all(
         &self,
         user: &UserId,
+        reach: Reach<'_>,
         at: Timestamp,
         why: Revocation,
     ) -> Result<u64, BoxError> {
+        let credential = match reach {
+            Reach::All => None,
+            Reach::SameCredential(epoch) => Some(epoch.credential().to_vec()),
+        };
         let revoked = sqlx::query(REVOKE_ALL)
             .bind(user.as_str())
             .bind(at.unix_micros())
-            .bind(why.as_str());
+            .bind(why.as_str())
+            .bind(credential);
         Ok(self.writer().await?.execute(revoked).await?)
     }
 
