@@ -258,6 +258,65 @@ async fn a_sweep_dropped_at_any_await_is_taken_up_again() {
     }
 }
 
+/// A change that is settled late, by the sweep, kills its siblings and not the link that the owner
+/// has asked for since.
+#[test]
+fn a_late_settlement_spares_a_later_link() {
+    let world = World::unlimited();
+    let sibling = block_on(world.mailed("ada@example.com")).unwrap();
+    let token = block_on(world.mailed("ada@example.com")).unwrap();
+    let verified = block_on(verified(&world.flow, &token));
+    let password = verified.parse_password(GOOD).unwrap();
+    world.faults.fail(4); // behind the swap
+    assert!(!block_on(verified.complete(password)).unwrap().settled);
+    let later = block_on(world.mailed("ada@example.com")).unwrap();
+    world.clock.advance(LEASE);
+    block_on(async {
+        world.work().await;
+        assert_eq!(
+            world.saw(|kind| kind == EventKind::Settled { by_sweep: true }),
+            1
+        );
+        assert!(
+            world
+                .reset(&sibling, "another good password")
+                .await
+                .is_err()
+        );
+        assert!(world.reset(&token, "another good password").await.is_err());
+        assert_eq!(world.reset(&later, "another good password").await, Ok(true));
+    });
+}
+
+/// W29, W28 (Vikunja): only what is dead is purged, and a token that was claimed is not dead until
+/// the sweep has closed it, a day after its expiry.
+#[test]
+fn purge_takes_what_is_dead_and_closed() {
+    let day = Duration::from_secs(86_400);
+    let world = World::unlimited();
+    block_on(async {
+        let token = world.mailed("ada@example.com").await.unwrap();
+        let verified = verified(&world.flow, &token).await;
+        let password = verified.parse_password(GOOD).unwrap();
+        world.faults.fail(2); // claimed, then the look at the account fails, then it is released
+        assert!(verified.complete(password).await.is_err());
+        world.mailed("nobody@example.com").await;
+        assert_eq!(world.flow.purge(100).await.unwrap(), 0);
+        world.clock.advance(8 * day);
+        assert_eq!(
+            world.flow.purge(100).await.unwrap(),
+            1,
+            "the decoy, but not the watched one"
+        );
+        world.work().await;
+        assert_eq!(
+            world.flow.purge(100).await.unwrap(),
+            1,
+            "after the sweep's last look"
+        );
+    });
+}
+
 /// W40: a mail that fails takes its own token along and leaves older links alone.
 #[test]
 fn a_failed_mail_kills_no_link_that_was_delivered() {

@@ -151,3 +151,55 @@ fn account(row: SqliteRow) -> Result<Account, BoxError> {
     account.second_factor = row.try_get("second_factor")?;
     Ok(account)
 }
+
+/// The library's kit proves that the table above keeps the contract of [`UserStore`].
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use password_reset::testing::kit::users::UsersFixture;
+
+    use super::*;
+
+    struct Fixture {
+        users: Users,
+        next: AtomicU32,
+        _folder: tempfile::TempDir,
+    }
+
+    #[async_trait]
+    impl UsersFixture for Fixture {
+        fn store(&self) -> Arc<dyn UserStore> {
+            Arc::new(self.users.clone())
+        }
+
+        async fn create(&self, address: &Address) -> UserId {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let insert = "INSERT INTO users (email, password_hash) VALUES (?, ?) RETURNING id";
+            let id: i64 = sqlx::query_scalar(insert)
+                .bind(address.as_str().to_ascii_lowercase())
+                .bind(format!("$test${number}"))
+                .fetch_one(&self.users.writer)
+                .await
+                .unwrap();
+            UserId::parse(&id.to_string()).unwrap()
+        }
+    }
+
+    password_reset::conformance_users! {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn store() -> Fixture {
+            let folder = tempfile::tempdir().unwrap();
+            let url = format!("sqlite://{}", folder.path().join("demo.db").display());
+            let database = crate::database::Database::open(Some(&url)).await.unwrap();
+            Fixture {
+                users: Users::new(&database),
+                next: Default::default(),
+                _folder: folder,
+            }
+        }
+    }
+}
