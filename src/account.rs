@@ -248,7 +248,8 @@ impl fmt::Debug for Address {
 ///
 /// The token is bound to a keyed digest of this value, so it dies when the value changes by any
 /// path (R6, W33). Two different credentials of one account must therefore never be equal: a PHC
-/// string with a random salt never is.
+/// string with a random salt never is. A hash that is renewed at login is a changed credential too:
+/// links that are on their way die with it.
 #[derive(Clone)]
 pub enum Credential {
     /// A local password, as the stored hash.

@@ -11,9 +11,13 @@ use common::{Backends, GOOD, World, account, client, typed};
 use password_reset::audit::EventKind;
 use password_reset::error::{Backend, BoxError};
 use password_reset::flow::{BuildError, CompleteError, VerifyError};
+use password_reset::mail::EnglishLetters;
 use password_reset::memory::MemoryQueue;
+use password_reset::password::HashPool;
 use password_reset::recovery::{Recovery, RecoveryPolicy};
-use password_reset::testing::{FailingRandom, Faults, Faulty, Recorder, block_on, poll_once};
+use password_reset::testing::{
+    FailingRandom, Faults, Faulty, InsecureHasher, Recorder, block_on, poll_once,
+};
 
 fn backend_failures(world: &World) -> Vec<Backend> {
     let failed = |kind| match kind {
@@ -208,6 +212,52 @@ fn no_randomness_no_token() {
             );
         }
     }
+}
+
+/// A hasher that fails or panics changes nothing, says so once, and leaves the token good.
+#[test]
+fn a_broken_hasher_changes_nothing() {
+    for panics in [false, true] {
+        let faults = Faults::default();
+        let pool = HashPool::new(Faulty::sharing(InsecureHasher, &faults)).unwrap();
+        let world = World::with(Backends::default(), |builder| builder.hashing(pool));
+        block_on(async {
+            let token = world.mailed("ada@example.com").await.unwrap();
+            if panics {
+                faults.panic(1);
+            } else {
+                faults.fail(1);
+            }
+            let failed = world.reset(&token, GOOD).await.unwrap_err();
+            assert!(failed.starts_with("Unavailable"), "{failed}");
+            assert_eq!(backend_failures(&world), [Backend::Hasher]);
+            assert_eq!(world.hash("1"), common::OLD_HASH);
+            assert_eq!(world.reset(&token, GOOD).await, Ok(true));
+        });
+    }
+}
+
+/// Letters that cannot be written: the job is given up with its event, and nothing is left live.
+#[test]
+fn broken_templates_are_loud_and_leave_nothing_live() {
+    let faults = Faults::default();
+    let letters = Faulty::sharing(EnglishLetters, &faults);
+    let world = World::with(Backends::default(), |builder| builder.templates(letters));
+    faults.always_fail();
+    block_on(async {
+        assert!(world.mailed("ada@example.com").await.is_none());
+        assert_eq!(backend_failures(&world), [Backend::Templates]);
+        assert_eq!(
+            world.saw(|kind| matches!(kind, EventKind::DeadLetter { .. })),
+            1
+        );
+        let user = common::user("1");
+        assert_eq!(
+            world.flow.revoke_all(&user).await.unwrap(),
+            0,
+            "its token is revoked"
+        );
+    });
 }
 
 /// R77: a sink that fails is counted and stops nothing.

@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::error::BoxError;
 use crate::limit::{Decision, LimitKey, Quota, RateLimiter};
 use crate::mail::{Letter, MailError, Mailer, Message, PasswordChanged, ResetLink, Templates};
-use crate::password::PasswordHash;
+use crate::password::{Candidate, HasherError, NewPassword, PasswordHash, PasswordHasher, Scratch};
 use crate::queue::{Job, JobQueue, Lease, LeasedJob};
 use crate::recovery::{Recovery, RecoveryPolicy};
 use crate::store::{Insert, Live, Reach, TokenStore};
@@ -35,6 +35,12 @@ pub struct InjectedFault {
 impl InjectedFault {
     pub(crate) const fn new(call: &'static str) -> Self {
         Self { call }
+    }
+}
+
+impl From<InjectedFault> for HasherError {
+    fn from(fault: InjectedFault) -> Self {
+        Self::Backend(fault.into())
     }
 }
 
@@ -159,11 +165,11 @@ impl Faults {
         }
     }
 
-    fn guard_sync<T>(
+    fn guard_sync<T, E: From<InjectedFault>>(
         &self,
         call: &'static str,
-        work: impl FnOnce() -> Result<T, BoxError>,
-    ) -> Result<T, BoxError> {
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
         match self.begin(call).0 {
             Some(Fault::Fail | Fault::Hang) => return Err(InjectedFault::new(call).into()),
             Some(Fault::Panic) => explode(call),
@@ -330,6 +336,32 @@ impl<T: Templates> Templates for Faulty<T> {
     fn password_changed(&self, letter: &PasswordChanged<'_>) -> Result<Letter, BoxError> {
         let work = || self.inner.password_changed(letter);
         self.plan.guard_sync("templates.password_changed", work)
+    }
+}
+
+/// Questions that cannot fail (`needs_rehash`, `max_bytes`) are neither counted nor disturbed.
+impl<T: PasswordHasher> PasswordHasher for Faulty<T> {
+    fn hash(&self, new: &NewPassword, scratch: &mut Scratch) -> Result<PasswordHash, HasherError> {
+        self.plan
+            .guard_sync("hasher.hash", || self.inner.hash(new, scratch))
+    }
+
+    fn verify(
+        &self,
+        candidate: &Candidate,
+        stored: &PasswordHash,
+        scratch: &mut Scratch,
+    ) -> Result<bool, HasherError> {
+        let work = || self.inner.verify(candidate, stored, scratch);
+        self.plan.guard_sync("hasher.verify", work)
+    }
+
+    fn needs_rehash(&self, stored: &PasswordHash) -> bool {
+        self.inner.needs_rehash(stored)
+    }
+
+    fn max_bytes(&self) -> Option<usize> {
+        self.inner.max_bytes()
     }
 }
 
