@@ -21,10 +21,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // A user with a password, hashed in the pool that the flow will share.
     let hashing = HashPool::new(Argon2id::default())?;
     let forgotten = Policy::default().parse("the one she forgot", &Context::default())?;
-    let ada = Account::new(
-        UserId::parse("1")?,
-        Credential::Password(hashing.hash(forgotten).await?),
-    );
+    let credential = Credential::Password(hashing.hash(forgotten).await?);
+    let ada = Account::new(UserId::parse("1")?, credential);
     let users = MemoryUsers::default();
     users.add(ada.verified(Address::parse("ada@example.com")?));
 
@@ -59,26 +57,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let token = outbox.last_token().ok_or("no mail came")?;
     let verified = flow.verify(&token, &client).await?;
     println!("the link is good: {verified:?}");
-    println!(
-        "\"secret\" is refused: {:?}",
-        verified.parse_password("secret").err()
-    );
+    let refused = verified.parse_password("secret").err();
+    println!("\"secret\" is refused: {refused:?}");
     let password = verified.parse_password("a quiet harbour at dawn")?;
-    println!(
-        "the password is changed: {:?}",
-        verified.complete(password).await?
-    );
-    println!(
-        "the link again: {:?}",
-        flow.verify(&token, &client).await.err()
-    );
+    let completed = verified.complete(password).await?;
+    println!("the password is changed: {completed:?}");
+    let again = flow.verify(&token, &client).await.err();
+    println!("the link again: {again:?}");
 
-    let stored = PasswordHash::parse(&users.hash_of(&UserId::parse("1")?).unwrap_or_default())?;
+    let stored = users.hash_of(&completed.user).ok_or("no such user")?;
     let typed = Candidate::parse("a quiet harbour at dawn")?;
-    println!(
-        "she logs in with it: {}",
-        hashing.verify(typed, stored).await?
-    );
+    let same = hashing.verify(typed, PasswordHash::parse(&stored)?).await?;
+    println!("she logs in with it: {same}");
     flow.worker().run_due().await;
     println!("and she is told: {:?}", outbox.messages().last());
     Ok(())
