@@ -1,0 +1,163 @@
+//! Tests of `site`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may panic"
+)]
+
+use secrecy::ExposeSecret;
+
+use super::*;
+use crate::random::SystemRandom;
+
+fn mailbox() -> Mailbox {
+    Mailbox::new(Address::parse("no-reply@app.example").unwrap())
+}
+
+fn base() -> LinkBase {
+    LinkBase::parse("https://app.example/reset").unwrap()
+}
+
+#[test]
+fn a_plain_https_page_is_taken_as_it_is() {
+    for text in [
+        "https://app.example/reset",
+        "https://app.example/",
+        "https://app.example:8443/a/b.c/~d_e-f/",
+        "https://xn--bcher-kva.example/reset",
+        "https://192.0.2.7/reset",
+        "https://[2001:db8::1]:8443/reset",
+    ] {
+        assert_eq!(LinkBase::parse(text).unwrap().as_str(), text);
+    }
+}
+
+#[test]
+fn a_plain_http_base_is_refused_unless_loopback() {
+    for loopback in ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "[::1]"] {
+        for port in ["", ":3000"] {
+            LinkBase::parse(&format!("http://{loopback}{port}/reset")).unwrap();
+        }
+    }
+    for host in [
+        "app.example",
+        "localhost.example",
+        "192.0.2.7",
+        "[2001:db8::1]",
+        "[::]",
+    ] {
+        assert_eq!(
+            LinkBase::parse(&format!("http://{host}/reset")).unwrap_err(),
+            InvalidSite::NotHttps,
+            "{host}"
+        );
+    }
+}
+
+#[test]
+fn w6_w7_every_other_shape_of_link_base_is_refused() {
+    use InvalidSite::*;
+    for (text, why) in [
+        ("", NotHttps),
+        ("app.example/reset", NotHttps),
+        ("//app.example/reset", NotHttps),
+        ("https:/app.example/reset", NotHttps),
+        ("https:\\\\app.example/reset", NotHttps),
+        (" https://app.example/reset", NotHttps),
+        ("HTTPS://app.example/reset", NotHttps),
+        ("ftp://app.example/reset", NotHttps),
+        ("javascript:alert(1)//", NotHttps),
+        ("https://ada@app.example/reset", UserInfo),
+        ("https://app.example:443@evil.example/reset", UserInfo),
+        ("https://app.example/@evil.example", UserInfo),
+        ("https://app.example/reset?next=x", QueryOrFragment),
+        ("https://app.example/#/reset", QueryOrFragment),
+        ("https://app.example", Path),
+        ("https:///reset", Host),
+        ("https://:443/reset", Host),
+        ("https://app..example/reset", Host),
+        ("https://app.example./reset", Host),
+        ("https://-app.example/reset", Host),
+        ("https://app_1.example/reset", Host),
+        ("https://b\u{fc}cher.example/reset", Host),
+        ("https://app.example\\evil/reset", Host),
+        ("https://app.example%2eevil/reset", Host),
+        ("https://127.1/reset", Host),
+        ("https://0x7f.0x1/reset", Host),
+        ("https://2130706433/reset", Host),
+        ("https://app.example\r\n/reset", Host),
+        ("https://[::1/reset", Host),
+        ("https://[::1]evil.example/reset", Host),
+        ("https://[app.example]/reset", Host),
+        ("https://app.example:/reset", Port),
+        ("https://app.example:0/reset", Port),
+        ("https://app.example:65536/reset", Port),
+        ("https://app.example:+443/reset", Port),
+        ("https://app.example:443:443/reset", Port),
+        ("https://app.example//reset", Path),
+        ("https://app.example/a//b", Path),
+        ("https://app.example/../reset", Path),
+        ("https://app.example/a/..", Path),
+        ("https://app.example/./reset", Path),
+        ("https://app.example/%2e%2e/reset", Path),
+        ("https://app.example/re set", Path),
+        ("https://app.example/reset\n", Path),
+        ("https://app.example/reset\0", Path),
+        ("https://app.example/a\\b", Path),
+        ("https://app.example/\"><b>", Path),
+        ("https://app.example/r\u{e9}set", Path),
+    ] {
+        assert_eq!(LinkBase::parse(text).unwrap_err(), why, "{text:?}");
+    }
+    let long = format!("https://app.example/{}", "a".repeat(500));
+    assert_eq!(LinkBase::parse(&long).unwrap_err(), LinkTooLong);
+}
+
+#[test]
+fn a_link_is_the_base_and_the_token_and_nothing_else() {
+    let (token, _) = LinkToken::generate(&SystemRandom).unwrap();
+    let link = base().link(&token);
+    let expected = format!("https://app.example/reset?token={}", token.expose());
+    assert_eq!(link.expose_secret(), expected);
+    assert!(!format!("{link:?}").contains(token.expose()));
+}
+
+#[test]
+fn w9_a_name_is_one_line_without_encoded_words() {
+    for bad in [
+        "",
+        " ",
+        "A\r\nBcc: x",
+        "A\nB",
+        "A\0B",
+        "A\u{2028}B",
+        "A\u{202e}B",
+    ] {
+        assert!(mailbox().named(bad).is_err(), "{bad:?}");
+        assert!(
+            Site::new(bad, base(), "help", mailbox()).is_err(),
+            "{bad:?}"
+        );
+        assert!(Site::new("A", base(), bad, mailbox()).is_err(), "{bad:?}");
+    }
+    let word = "=?utf-8?q?=0d=0aBcc:_x?=";
+    assert_eq!(mailbox().named(word).unwrap_err(), InvalidSite::EncodedWord);
+    assert!(Site::new(word, base(), "help", mailbox()).is_err());
+    assert!(mailbox().named(&"a".repeat(129)).is_err());
+    let named = mailbox().named("\"Ex, ample\" <b>").unwrap();
+    assert_eq!(named.name(), Some("\"Ex, ample\" <b>"));
+}
+
+#[test]
+fn the_message_id_domain_is_the_senders() {
+    let site = Site::new("Example", base(), "help", mailbox()).unwrap();
+    assert_eq!(site.domain(), "app.example");
+    let foreign = Mailbox::new(Address::parse("a@b\u{fc}cher.example").unwrap());
+    assert_eq!(
+        Site::new("Example", base(), "help", foreign).unwrap_err(),
+        InvalidSite::SenderDomain
+    );
+}
