@@ -143,6 +143,24 @@ async fn a_failing_queue_is_asked_again() {
     assert_eq!(worker.shutdown().await.failures, 2);
 }
 
+/// A queue that hangs is cut off and asked again, even with a poll above the longest back-off.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hanging_queue_is_asked_again() {
+    let service = service();
+    service
+        .flow
+        .request(&typed("ada@example.com"), &client())
+        .await
+        .unwrap();
+    service.faults.hang(1);
+    let options = WorkerOptions::default()
+        .poll(Duration::from_millis(5))
+        .job_limit(Duration::from_millis(50));
+    let worker = service.flow.worker().spawn(options);
+    until("the mail", || service.outbox.messages().len() == 1).await;
+    assert_eq!(worker.shutdown().await.failures, 1);
+}
+
 /// Shutting down finishes what was begun and leaves the rest in the queue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shutdown_is_graceful() {

@@ -20,8 +20,6 @@ pub use spawned::{WorkerHandle, WorkerOptions};
 
 /// How long a worker may take over one job before another may have it.
 pub(super) const JOB_LEASE: Duration = Duration::from_secs(120);
-/// How many jobs [`Worker::run_due`] leases at once.
-const BATCH: u32 = 16;
 
 /// What one round of a worker did.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -84,7 +82,8 @@ impl Worker {
         self.sweep_into(&mut report).await;
         let now = self.flow.now();
         loop {
-            match self.lease(now, BATCH).await {
+            // One at a time: a lease that waits behind slow mails would run out.
+            match self.lease(now, 1).await {
                 Ok(jobs) if jobs.is_empty() => break,
                 Ok(jobs) => {
                     for leased in jobs {

@@ -11,10 +11,11 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::Timestamp;
 use crate::audit::Step;
-use crate::error::Backend;
+use crate::error::{Backend, BackendError};
 use crate::flow::worker::{Ended, RunReport, Undone, Worker, contain};
 use crate::queue::LeasedJob;
 
+const TOO_LONG: &str = "it took too long";
 /// How often the sweep looks for abandoned claims.
 const SWEEP_EVERY: Duration = Duration::from_secs(15);
 /// How often dead records are purged, and how many at once.
@@ -134,6 +135,7 @@ impl Worker {
 
     async fn work(self, options: WorkerOptions, mut stopped: watch::Receiver<bool>) -> RunReport {
         let limit = options.job_limit.min(Duration::from_secs(100));
+        let poll = options.poll.max(Duration::from_millis(1));
         let mut report = RunReport::default();
         let mut running = JoinSet::new();
         let mut back_off = Duration::ZERO;
@@ -141,20 +143,20 @@ impl Worker {
         let mut next_purge = Instant::now() + PURGE_EVERY;
         while !*stopped.borrow() {
             if next_sweep <= Instant::now() {
-                self.sweep_into(&mut report).await;
+                self.sweep_within(limit, &mut report).await;
                 next_sweep = Instant::now() + SWEEP_EVERY;
             }
             if next_purge <= Instant::now() {
-                let _ = contain(self.flow.purge(PURGE_BATCH)).await;
+                let _ = timeout(limit, contain(self.flow.purge(PURGE_BATCH))).await;
                 next_purge = Instant::now() + PURGE_EVERY;
             }
             // Before the queue is asked: a job that is pushed from now on rings again.
             let rings = self.flow.core.alarm.until(self.flow.now());
-            let mut wait = rings.unwrap_or(options.poll).min(options.poll);
+            let mut wait = rings.unwrap_or(poll).min(poll);
             let busy = u32::try_from(running.len()).unwrap_or(u32::MAX);
             let free = options.parallel.max(1).saturating_sub(busy);
             if free > 0 {
-                match self.lease(self.flow.now(), free).await {
+                match self.lease_within(limit, free).await {
                     Ok(jobs) => {
                         back_off = Duration::ZERO;
                         if u32::try_from(jobs.len()).is_ok_and(|count| count == free) {
@@ -166,12 +168,12 @@ impl Worker {
                     }
                     Err(_) => {
                         report.failures = report.failures.saturating_add(1);
-                        back_off = (back_off * 2).clamp(options.poll, LONGEST_BACK_OFF);
+                        back_off = back_off.saturating_mul(2).max(poll).min(LONGEST_BACK_OFF);
                         wait = back_off;
                     }
                 }
             } else {
-                wait = options.poll;
+                wait = poll;
             }
             tokio::select! {
                 _ = stopped.changed() => break,
@@ -188,15 +190,30 @@ impl Worker {
         report
     }
 
+    /// A sweep that hangs is cut off; its claims run out and are found again.
+    async fn sweep_within(&self, limit: Duration, report: &mut RunReport) {
+        if timeout(limit, self.sweep_into(report)).await.is_err() {
+            let _ = self.flow.failed(Backend::Tokens, Step::Sweep, TOO_LONG);
+            report.failures = report.failures.saturating_add(1);
+        }
+    }
+
+    async fn lease_within(
+        &self,
+        limit: Duration,
+        max: u32,
+    ) -> Result<Vec<LeasedJob>, BackendError> {
+        let leased = timeout(limit, self.lease(self.flow.now(), max)).await;
+        leased.unwrap_or_else(|_| Err(self.flow.failed(Backend::Queue, Step::Work, TOO_LONG)))
+    }
+
     /// A job that takes too long is cut off at its present await, which is a crash like any other:
     /// it is put back and tried again.
     async fn run_within(self, limit: Duration, leased: LeasedJob) -> Ended {
         if let Ok(ended) = timeout(limit, self.run(leased.clone())).await {
             return ended;
         }
-        let _ = self
-            .flow
-            .failed(Backend::Mailer, Step::Work, "a job took too long");
+        let _ = self.flow.failed(Backend::Mailer, Step::Work, TOO_LONG);
         let told = timeout(limit, contain(self.conclude(&leased, Some(Undone::Later)))).await;
         match told {
             Ok(Some(ended)) => ended,
