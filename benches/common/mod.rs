@@ -24,7 +24,7 @@ use password_reset::error::BoxError;
 use password_reset::flow::{Builder, Parts, ResetFlow};
 use password_reset::limit::{RateLimiter, Unlimited};
 use password_reset::mail::{LinkBase, Mailbox, Mailer, Site};
-use password_reset::memory::{MemoryQueue, MemoryTokens};
+use password_reset::memory::{MemoryLimiter, MemoryQueue, MemoryTokens};
 use password_reset::password::PasswordHash;
 use password_reset::queue::JobQueue;
 use password_reset::store::TokenStore;
@@ -165,6 +165,7 @@ pub struct Backends {
     pub tokens: Arc<dyn TokenStore>,
     pub queue: Arc<dyn JobQueue>,
     pub limiter: Arc<dyn RateLimiter>,
+    sqlite: Option<SqliteBackend>,
     _file: Option<TempDir>,
 }
 
@@ -176,6 +177,7 @@ impl Backends {
                 tokens: Arc::new(MemoryTokens::with_capacity(capacity)),
                 queue: Arc::new(MemoryQueue::with_capacity(capacity)),
                 limiter: Arc::new(Unlimited),
+                sqlite: None,
                 _file: None,
             },
             Store::Sqlite => {
@@ -185,12 +187,22 @@ impl Backends {
                 let backend = SqliteBackend::connect(&url).await.unwrap();
                 Self {
                     tokens: Arc::new(backend.clone()),
-                    queue: Arc::new(backend),
+                    queue: Arc::new(backend.clone()),
                     limiter: Arc::new(Unlimited),
+                    sqlite: Some(backend),
                     _file: Some(directory),
                 }
             }
         }
+    }
+
+    /// The same with a limiter that counts.
+    pub fn limited(mut self, capacity: usize) -> Self {
+        self.limiter = match &self.sqlite {
+            Some(backend) => Arc::new(backend.clone()),
+            None => Arc::new(MemoryLimiter::with_capacity(capacity)),
+        };
+        self
     }
 
     pub fn flow(
