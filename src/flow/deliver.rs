@@ -19,7 +19,7 @@ use crate::token::state::Revocation;
 use crate::token::{Claims, Epoch, LinkToken, Purpose, TokenRecord};
 
 /// Why a job is not done.
-pub(super) enum Undone {
+pub(crate) enum Undone {
     /// Worth another try.
     Later,
     /// Will never work.
@@ -94,13 +94,7 @@ impl ResetFlow {
         }
 
         let (account, address) = recipient.as_ref().unwrap_or(&decoy);
-        let now = self.now();
-        let (token, record) = self.mint(account, address, now)?;
-        let inserted = core
-            .tokens
-            .insert(&record, core.settings.live)
-            .await
-            .map_err(|e| failed(Backend::Tokens, e))?;
+        let (token, record, inserted) = self.issue(account, address).await?;
         if inserted == Insert::Full {
             recipient = recipient.and(Err(Withheld::LiveTokens));
         }
@@ -137,6 +131,19 @@ impl ResetFlow {
                 Err(undone)
             }
         }
+    }
+
+    /// Mints a token and stores its record: the same for a recipient and for a decoy.
+    pub(crate) async fn issue(
+        &self,
+        account: &Account,
+        address: &Address,
+    ) -> Result<(LinkToken, TokenRecord, Insert), Undone> {
+        let (token, record) = self.mint(account, address, self.now())?;
+        let live = self.core.settings.live;
+        let inserted = self.core.tokens.insert(&record, live).await;
+        let inserted = inserted.map_err(|e| self.failed(Backend::Tokens, Step::Deliver, e))?;
+        Ok((token, record, inserted))
     }
 
     /// Who gets a link, or why nobody does.
