@@ -78,9 +78,16 @@ impl Identifier {
         })
     }
 
-    /// The same identifier inside one tenant.
+    /// The same identifier inside one tenant, as a [`UserStore`] is asked for it. A flow puts in
+    /// its own tenant ([`ResetFlow::for_tenant`](crate::ResetFlow::for_tenant)), whatever is here.
     pub fn in_tenant(mut self, tenant: Tenant) -> Self {
         self.tenant = Some(tenant);
+        self
+    }
+
+    /// The same identifier in exactly this tenant, or in none.
+    pub(crate) fn within(mut self, tenant: Option<&Tenant>) -> Self {
+        self.tenant = tenant.cloned();
         self
     }
 
@@ -96,8 +103,9 @@ impl Identifier {
 
     /// The form that limits are counted under: NFKC, lower case, no dot behind the domain.
     ///
-    /// Coarser than any sensible user table on purpose: a respelling that might reach the same
-    /// account must not open a fresh bucket (W51). It is never mailed to and never looked up.
+    /// Coarse on purpose: a respelling that might reach the same account must not open a fresh
+    /// bucket (W51). A user table that folds even more, such as one that ignores accents, is still
+    /// bounded by the mails that one account gets. It is never mailed to and never looked up.
     pub fn canonical(&self) -> String {
         canonical(&self.text)
     }
@@ -134,11 +142,15 @@ pub(crate) fn bounded(text: &str, max: usize) -> Result<&str, InvalidText> {
     Ok(text)
 }
 
-/// Control characters, line and paragraph separators, and marks that reorder or hide text.
+/// Control characters, line and paragraph separators, and characters that are not seen: a text
+/// that looks the same must be the same.
 pub(crate) fn is_control(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{2069}' | '\u{feff}')
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{ad}' | '\u{34f}' | '\u{61c}'
+            | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 macro_rules! text_id {
@@ -154,10 +166,16 @@ macro_rules! text_id {
             ///
             /// [`InvalidText`] where the text is none of that.
             pub fn parse(text: &str) -> Result<Self, InvalidText> {
-                if bounded(text, MAX_ID_BYTES)?.len() != text.len() {
-                    return Err(InvalidText::ControlCharacter);
+                // An id is the application's own and is shown to nobody, so characters that are
+                // not seen are its business.
+                match text {
+                    "" => Err(InvalidText::Empty),
+                    _ if text.len() > MAX_ID_BYTES => {
+                        Err(InvalidText::TooLong { max: MAX_ID_BYTES })
+                    }
+                    _ if text.chars().any(char::is_control) => Err(InvalidText::ControlCharacter),
+                    _ => Ok(Self(text.into())),
                 }
-                Ok(Self(text.into()))
             }
 
             /// The key.
@@ -213,7 +231,8 @@ impl Address {
         let plain = text.split_once('@').is_some_and(|(local, domain)| {
             !local.is_empty() && !domain.is_empty() && !domain.contains('@')
         });
-        if !plain || text.chars().any(forbidden) {
+        // `=?` begins an encoded word, which a mail program may read as another address.
+        if !plain || text.contains("=?") || text.chars().any(forbidden) {
             return Err(InvalidText::NotAnAddress);
         }
         Ok(Self(text.into()))
@@ -312,7 +331,7 @@ pub enum Status {
 /// assert!(!format!("{account:?}").contains("ada@"));
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Account {
     /// The application's key.
     pub id: UserId,
@@ -334,6 +353,20 @@ pub struct Account {
     pub locale: Option<String>,
     /// Words that an attacker would try first as this person's password: user name, real name.
     pub context_words: Vec<String>,
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Addresses and context words are not shown: they are personal data.
+        f.debug_struct("Account")
+            .field("id", &self.id)
+            .field("tenant", &self.tenant)
+            .field("status", &self.status)
+            .field("credential", &self.credential)
+            .field("verified", &self.verified.len())
+            .field("second_factor", &self.second_factor)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Account {
@@ -443,8 +476,8 @@ pub enum SessionScope {
 ///   as a pattern or as part of a query text (`wildcards_match_nobody`, W25). It MUST mean the
 ///   same account as `account` (`an_account_is_found_by_its_address`).
 /// - `account` MUST answer `None` for an unknown or deleted id (`an_unknown_id_is_nobody`, W35).
-/// - `end_sessions` MUST be idempotent (`ending_sessions_twice_is_fine`): after a crash the worker
-///   calls it again.
+/// - `end_sessions` MUST be idempotent (`ending_sessions_twice_is_fine`), also for an account that is
+///   gone: after a crash the worker calls it again, until it answers `Ok`.
 /// - `find` and `account` MUST NOT write (`reading_changes_nothing`, R18, W38).
 ///
 /// An error may be given at any time; it never opens a door. An error of `set_password` is taken

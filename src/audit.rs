@@ -199,6 +199,9 @@ pub enum EventKind {
     SettlePending,
     /// The store of passwords failed while changing one; the sweep will find out what happened.
     ChangeUncertain,
+    /// A token was made with a key that this process does not have, so nobody here can tell whether
+    /// it changed a password. Give every process every key that is in use.
+    KeyMissing,
     /// Tokens were revoked.
     Revoked {
         /// How many.
@@ -263,6 +266,7 @@ impl EventKind {
             Self::Settled { .. } => "password_reset_settled",
             Self::SettlePending => "password_reset_settle_pending",
             Self::ChangeUncertain => "password_reset_change_uncertain",
+            Self::KeyMissing => "password_reset_key_missing",
             Self::Revoked { .. } => "authn_token_revoked",
             Self::Purged { .. } => "password_reset_purged",
             Self::BackendFailed { .. } => "password_reset_backend_failed",
@@ -276,6 +280,7 @@ impl EventKind {
             Self::Refused(Refused::Spent | Refused::WrongVerifier | Refused::WrongTenant)
             | Self::DeadLetter { .. }
             | Self::ChangeUncertain
+            | Self::KeyMissing
             | Self::WorkerPanicked => Severity::Critical,
             Self::RateLimited
             | Self::MailFailed { .. }

@@ -76,6 +76,16 @@ impl Quota {
         self
     }
 
+    /// The same rates with every count multiplied.
+    pub(crate) fn times(mut self, factor: u32) -> Self {
+        for rate in self.rates.iter_mut().flatten() {
+            rate.count = rate
+                .count
+                .saturating_mul(NonZeroU32::new(factor).unwrap_or(NonZeroU32::MIN));
+        }
+        self
+    }
+
     /// The rates.
     pub fn rates(&self) -> impl Iterator<Item = Rate> {
         self.rates.iter().copied().flatten()
@@ -176,6 +186,8 @@ pub fn gcra(quota: &Quota, kept: Tats, now: Timestamp) -> (Decision, Tats) {
 ///   (`a_dropped_check_never_blocks_the_key`). Otherwise a client that hangs up locks the owner out.
 /// - A denied use MUST NOT be charged (`a_denied_use_is_free`). Otherwise an attacker keeps the
 ///   owner out for ever by knocking.
+/// - An allowed and a denied use MUST take the same time: the same statements, the same waiting for
+///   the disk. Otherwise the time of a request tells that somebody asked for this account before.
 /// - Keys MUST be independent and compared byte by byte (`keys_are_independent`). Otherwise one
 ///   person uses up another's limit.
 /// - `clear` MUST forget the key, and no other (`clearing_forgets_the_key`).

@@ -59,6 +59,7 @@ pub trait Mailer: Send + Sync + 'static {
     /// # Errors
     ///
     /// - [`MailError::transient`] when a later try may succeed: no connection, a 4xx answer.
+    /// - [`MailError::uncertain`] when nobody knows whether the server took the mail.
     /// - [`MailError::permanent`] when none will: no such mailbox, a refused sender.
     async fn send(&self, message: &Message) -> Result<(), MailError>;
 }
@@ -92,6 +93,7 @@ forward!(Arc, Box);
 })]
 pub struct MailError {
     transient: bool,
+    may_have_arrived: bool,
     source: BoxError,
 }
 
@@ -100,6 +102,18 @@ impl MailError {
     pub fn transient(source: impl Into<BoxError>) -> Self {
         Self {
             transient: true,
+            may_have_arrived: false,
+            source: source.into(),
+        }
+    }
+
+    /// The connection was lost, or time ran out, after the mail was handed over and before the
+    /// server took it or refused it: it may have arrived. It is tried again, and the link in it
+    /// stays good.
+    pub fn uncertain(source: impl Into<BoxError>) -> Self {
+        Self {
+            transient: true,
+            may_have_arrived: true,
             source: source.into(),
         }
     }
@@ -108,6 +122,7 @@ impl MailError {
     pub fn permanent(source: impl Into<BoxError>) -> Self {
         Self {
             transient: false,
+            may_have_arrived: false,
             source: source.into(),
         }
     }
@@ -115,6 +130,11 @@ impl MailError {
     /// Whether a later try may succeed.
     pub fn is_transient(&self) -> bool {
         self.transient
+    }
+
+    /// Whether the mail may be in the mailbox all the same.
+    pub fn may_have_arrived(&self) -> bool {
+        self.may_have_arrived
     }
 }
 

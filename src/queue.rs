@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use crate::account::{Address, Identifier, Tenant, UserId};
 use crate::clock::Timestamp;
 use crate::error::BoxError;
+use crate::token::{Epoch, KeyId};
 use crate::wire::{Fields, Reader};
 
 /// The name of a job; random. It is also the correlation id of the audit events it causes.
@@ -43,7 +44,7 @@ impl fmt::Debug for JobId {
 }
 
 /// What a job is about.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Task {
     /// Somebody asked for a link.
@@ -53,7 +54,10 @@ pub enum Task {
         /// Over the identifier's limit: everything is done but the mail.
         suppressed: bool,
     },
-    /// A password was changed; tell its owner at one address.
+    /// A password is being changed; tell its owner at one address, as soon as it has changed.
+    ///
+    /// Queued *before* the change, so that no crash loses the notice and nobody who has just taken
+    /// the account over chooses who is told.
     Notice {
         /// The account.
         user: UserId,
@@ -63,12 +67,27 @@ pub enum Task {
         address: Address,
         /// The account's language.
         locale: Option<String>,
-        /// When the password was changed.
+        /// When.
         at: Timestamp,
+        /// The key of `epoch`.
+        key: KeyId,
+        /// The account before the change, digested.
+        epoch: Epoch,
     },
     /// Bytes that this version of the crate cannot read, perhaps of a newer version. A worker puts
     /// the job back until its tries are used up.
     Unreadable(Vec<u8>),
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Whom it is about is not shown, nor bytes that may say so.
+        f.write_str(match self {
+            Self::Deliver { .. } => "Deliver(..)",
+            Self::Notice { .. } => "Notice(..)",
+            Self::Unreadable(_) => "Unreadable(..)",
+        })
+    }
 }
 
 const FORMAT: u8 = 1;
@@ -96,6 +115,8 @@ impl Task {
                 address,
                 locale,
                 at,
+                key,
+                epoch,
             } => {
                 out.bytes(&[NOTICE]);
                 text(tenant.as_ref().map(Tenant::as_str), &mut out);
@@ -103,6 +124,8 @@ impl Task {
                 out.field(address.as_str().as_bytes());
                 text(locale.as_deref(), &mut out);
                 out.number(at.unix_micros());
+                out.number(i64::from(key.0));
+                out.field(epoch.as_bytes());
             }
             Self::Unreadable(bytes) => return bytes.clone(),
         }
@@ -141,6 +164,8 @@ impl Task {
                 address: Address::parse(reader.text()?).ok()?,
                 locale: reader.optional_text()?.map(str::to_owned),
                 at: Timestamp::from_unix_micros(reader.number()?),
+                key: KeyId(u32::try_from(reader.number()?).ok()?),
+                epoch: Epoch::from_bytes(reader.field()?.try_into().ok()?),
             },
             _ => return None,
         };
@@ -281,6 +306,8 @@ mod tests {
                 address: Address::parse("ada@example.com").unwrap(),
                 locale: Some("en".into()),
                 at: Timestamp::from_unix_micros(-1),
+                key: KeyId(u32::MAX),
+                epoch: Epoch::from_bytes([7; 32]),
             },
         ]
     }

@@ -46,6 +46,16 @@ impl Live {
     }
 }
 
+impl Live {
+    /// With room for so many more.
+    pub(crate) const fn widened(self, more: u32) -> Self {
+        match self {
+            Self::AtMost(count) => Self::AtMost(count.saturating_add(more)),
+            Self::Newest(count) => Self::Newest(count),
+        }
+    }
+}
+
 impl Default for Live {
     fn default() -> Self {
         Self::AtMost(NonZeroU32::MIN.saturating_add(2))

@@ -14,7 +14,7 @@ use password_reset::flow::{BuildError, CompleteError, VerifyError};
 use password_reset::mail::EnglishLetters;
 use password_reset::memory::MemoryQueue;
 use password_reset::password::HashPool;
-use password_reset::recovery::{Recovery, RecoveryPolicy};
+use password_reset::recovery::{Recovery, RecoveryAttempt, RecoveryPolicy};
 use password_reset::testing::{
     FailingRandom, Faults, Faulty, InsecureHasher, Recorder, block_on, poll_once,
 };
@@ -104,7 +104,7 @@ fn a_verification_fails_closed() {
 /// the token is good again, at once or after the lease.
 #[test]
 fn a_completion_fails_closed() {
-    for (nth, backend) in (1..).zip([Backend::Tokens, Backend::Users]) {
+    for (nth, backend) in (1..).zip([Backend::Tokens, Backend::Users, Backend::Queue]) {
         let world = World::new();
         let token = block_on(world.mailed("ada@example.com")).unwrap();
         let verified = block_on(world.flow.verify(&token, &client())).unwrap();
@@ -130,7 +130,7 @@ fn a_failing_swap_is_uncertain() {
     let token = block_on(world.mailed("ada@example.com")).unwrap();
     let verified = block_on(world.flow.verify(&token, &client())).unwrap();
     let password = verified.parse_password(GOOD).unwrap();
-    world.faults.fail_after(3);
+    world.faults.fail_after(4);
     let failed = block_on(verified.complete(password)).unwrap_err();
     assert!(matches!(failed, CompleteError::Uncertain(_)));
     assert_eq!(world.saw(|kind| kind == EventKind::ChangeUncertain), 1);
@@ -147,7 +147,7 @@ fn a_failing_swap_is_uncertain() {
 /// R62: what fails after the change does not turn it into "reset failed".
 #[test]
 fn a_failure_after_the_change_is_not_a_failed_reset() {
-    for nth in 4..=7 {
+    for nth in 5..=7 {
         let world = World::new();
         let token = block_on(world.mailed("ada@example.com")).unwrap();
         world.faults.fail(nth + 3); // behind the three calls of `verify`
@@ -304,7 +304,7 @@ struct Broken;
 
 #[password_reset::async_trait]
 impl RecoveryPolicy for Broken {
-    async fn decide(&self, _: &password_reset::account::Account) -> Result<Recovery, BoxError> {
+    async fn decide(&self, _: &RecoveryAttempt<'_>) -> Result<Recovery, BoxError> {
         Err("the policy's database is down".into())
     }
 }

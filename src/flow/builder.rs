@@ -165,7 +165,7 @@ impl Builder {
                     longest: 10 * MINUTE,
                 },
                 notice_retry: Retry {
-                    attempts: 24,
+                    attempts: 36,
                     first: Duration::from_secs(10),
                     longest: HOUR,
                 },
@@ -266,7 +266,8 @@ impl Builder {
         self
     }
 
-    /// How often the notice of a changed password is tried.
+    /// How often the notice of a changed password is tried: 36 times by default, which is more than
+    /// a day. A notice is queued just before the change and waits for it in the same way.
     pub fn notice_retry(mut self, retry: Retry) -> Self {
         self.settings.notice_retry = retry;
         self

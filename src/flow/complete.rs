@@ -2,7 +2,8 @@
 //!
 //! The order is the promise. Policy, decision and hash come before the claim, so that a refusal or
 //! an overload leaves the token untouched. The claim is written before anything changes, so that
-//! whoever dies after it leaves a trace for the sweep. The compare-and-swap is the single point of
+//! whoever dies after it leaves a trace for the sweep. The notices are queued before the change, so
+//! that no change goes without. The compare-and-swap is the single point of
 //! no return, even where tokens and users live in different databases.
 
 use crate::account::{Swap, UserId};
@@ -11,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::error::{Backend, BackendError};
 use crate::flow::{Verified, VerifyError};
 use crate::password::{NewPassword, PasswordHash, PasswordRejected, PoolError};
-use crate::recovery::Recovery;
+use crate::recovery::{Recovery, RecoveryAttempt};
 use crate::token::state::{Claim, ClaimId, Settlement};
 
 /// Why a password was not changed. Unless a variant says otherwise, nothing was changed and the
@@ -71,14 +72,36 @@ pub struct Completed {
     pub user: UserId,
     /// When; ask for full authentication before sensitive changes for a while after it (R69).
     pub at: Timestamp,
-    /// `false` when ending sessions or queueing the notice failed: the change stands, and the
+    /// `false` when revoking other tokens or ending sessions failed: the change stands, and the
     /// worker finishes the rest.
     pub settled: bool,
 }
 
+/// Why the change does not go ahead, and what becomes of the claim.
+enum Unready {
+    /// It is left to the sweep.
+    CredentialChanged(CompleteError),
+    /// It is let go.
+    Other(CompleteError),
+}
+
+impl From<CompleteError> for Unready {
+    fn from(error: CompleteError) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<Unready> for CompleteError {
+    fn from(unready: Unready) -> Self {
+        match unready {
+            Unready::CredentialChanged(error) | Unready::Other(error) => error,
+        }
+    }
+}
+
 impl Verified {
-    /// Sets the new password, and everything that follows: other tokens revoked, sessions ended,
-    /// notices queued, token spent.
+    /// Sets the new password, and everything that belongs to it: notices queued, other tokens
+    /// revoked, sessions ended, token spent.
     ///
     /// Takes a [`NewPassword`], so a text that no policy has judged cannot get here (W60):
     ///
@@ -97,7 +120,15 @@ impl Verified {
     pub async fn complete(self, password: NewPassword) -> Result<Completed, CompleteError> {
         self.decide(&password).await?;
         let hash = self.hash(password).await?;
-        let claim = self.claim().await?;
+        let (claim, until) = self.claim().await?;
+        if let Err(refused) = self.prepare(until).await {
+            // A changed credential may be the late swap of an earlier claimant whom nobody else
+            // would settle, so that claim is left to the sweep, which settles every change.
+            if !matches!(refused, Unready::CredentialChanged(_)) {
+                self.release(claim).await;
+            }
+            return Err(refused.into());
+        }
         let at = self.swap(&hash).await?;
 
         let mut event = self.flow.event(EventKind::Completed);
@@ -105,10 +136,7 @@ impl Verified {
         event.token = Some(self.record.selector);
         event.source = self.client.prefix();
         self.flow.record(event);
-        let settled = self
-            .flow
-            .settle(&self.record, claim, Some(&self.account), at, false)
-            .await;
+        let settled = self.flow.settle(&self.record, claim, at, false).await;
         let settled = settled.is_ok();
         Ok(Completed {
             user: self.account.id,
@@ -128,7 +156,12 @@ impl Verified {
             let _ = self.refused(Refused::Password);
             return Err(CompleteError::Password(rejected));
         }
-        let decision = self.flow.core.recovery.decide(&self.account).await;
+        let attempt = RecoveryAttempt {
+            account: &self.account,
+            token: self.record.selector,
+            client: self.client,
+        };
+        let decision = self.flow.core.recovery.decide(&attempt).await;
         match decision.map_err(|e| self.unavailable(Backend::Recovery, e))? {
             Recovery::Allow => Ok(()),
             Recovery::Deny => Err(self.refused(Refused::Denied)),
@@ -149,7 +182,7 @@ impl Verified {
     }
 
     /// Writes the intent down, before anything changes.
-    async fn claim(&self) -> Result<ClaimId, CompleteError> {
+    async fn claim(&self) -> Result<(ClaimId, Timestamp), CompleteError> {
         let core = &self.flow.core;
         let id = self
             .flow
@@ -163,39 +196,41 @@ impl Verified {
             .claim(&self.record.selector, claim, now, until)
             .await;
         match claimed.map_err(|e| self.unavailable(Backend::Tokens, e))? {
-            Claim::Won => {}
-            Claim::Held => return Err(self.refused(Refused::InProgress)),
-            Claim::Refused => return Err(self.refused(Refused::Spent)),
+            Claim::Won => Ok((claim, until)),
+            Claim::Held => Err(self.refused(Refused::InProgress)),
+            Claim::Refused => Err(self.refused(Refused::Spent)),
         }
-        // The claim may have taken its time, and the account may have changed since the
-        // verification: look again before the point of no return.
-        let account = core.users.account(&self.account.id).await;
-        let account = match account {
+    }
+
+    /// The last look before the point of no return, and the notices.
+    ///
+    /// The notices are queued before the change, to the addresses of this moment: whoever has the
+    /// new password can change the addresses, and a crash behind the change must not leave it to
+    /// him who is told. A worker sends them once the credential has changed.
+    async fn prepare(&self, until: Timestamp) -> Result<(), Unready> {
+        let account = self.flow.core.users.account(&self.account.id).await;
+        let account = account.map_err(|e| self.unavailable(Backend::Users, e))?;
+        let account = match self.flow.present(&self.record, account) {
             Ok(account) => account,
-            Err(source) => {
-                let error = self.unavailable(Backend::Users, source);
-                self.release(claim).await;
-                return Err(error);
+            Err(why @ Refused::CredentialChanged) => {
+                return Err(Unready::CredentialChanged(self.refused(why)));
             }
+            Err(why) => return Err(self.refused(why).into()),
         };
-        match self.flow.present(&self.record, account) {
-            Ok(_) => {}
-            // This may be the late swap of an earlier claimant whom nobody else would settle, so
-            // the claim is left to the sweep, which settles every changed credential in full.
-            Err(Refused::CredentialChanged) => {
-                return Err(self.refused(Refused::CredentialChanged));
-            }
-            Err(why) => {
-                self.release(claim).await;
-                return Err(self.refused(why));
-            }
+        // The policy has decided about an account without a second factor.
+        if account.second_factor && !self.account.second_factor {
+            return Err(self.refused(Refused::StepUp).into());
         }
+        let queued = self.flow.queue_notices(&self.record, &account).await;
+        queued.map_err(CompleteError::Unavailable)?;
         let now = self.flow.now();
-        if now >= self.record.expires_at || now >= until {
-            self.release(claim).await;
-            return Err(self.refused(Refused::Expired));
+        if now >= self.record.expires_at {
+            return Err(self.refused(Refused::Expired).into());
         }
-        Ok(claim)
+        if now >= until {
+            return Err(self.refused(Refused::InProgress).into());
+        }
+        Ok(())
     }
 
     /// The point of no return.

@@ -6,24 +6,43 @@
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 
-use crate::account::{Account, Address, Credential, Identifier, Status, Tenant, UserId};
+use crate::account::{
+    Account, Address, Credential, Identifier, MAX_ADDRESSES, Status, Tenant, UserId,
+};
 use crate::audit::{Event, EventKind, Step, Withheld};
 use crate::clock::Timestamp;
 use crate::error::{Backend, BackendError};
 use crate::flow::ResetFlow;
 use crate::limit::Decision;
 use crate::mail::{Kind, Message, PasswordChanged, ResetLink};
-use crate::queue::LeasedJob;
+use crate::queue::{LeasedJob, Task};
 use crate::store::Insert;
 use crate::token::state::Revocation;
-use crate::token::{Claims, Epoch, LinkToken, Purpose, TokenRecord};
+use crate::token::{Claims, Epoch, Freshness, LinkToken, Purpose, TokenRecord};
 
 /// Why a job is not done.
 pub(crate) enum Undone {
     /// Worth another try.
     Later,
+    /// What it waits for has not happened. No failure; dropped when its tries are used up.
+    TooEarly,
     /// Will never work.
     Never,
+}
+
+/// A mail that the mailer did not take, or perhaps did.
+struct Unsent {
+    undone: Undone,
+    arrived: bool,
+}
+
+impl From<BackendError> for Unsent {
+    fn from(error: BackendError) -> Self {
+        Self {
+            undone: error.into(),
+            arrived: false,
+        }
+    }
 }
 
 impl From<BackendError> for Undone {
@@ -75,26 +94,33 @@ impl ResetFlow {
             self.recipient(found, identifier)
         };
 
-        // The mail budget is charged once a job, so that a mail server's bad hour does not use up
-        // what the account may get.
+        // The budget is charged once a job, so that a mail server's bad hour does not use up what
+        // the account may get. Later tries have a wider budget of their own, and are not free: the
+        // first try may have died before it was charged.
         let decoy = self.decoy(identifier)?;
-        if leased.lease.attempt <= 1 {
-            let subject = recipient
-                .as_ref()
-                .map_or(&decoy.0.id, |(account, _)| &account.id);
-            let key = self.limit_key("mail-account", subject.as_str().as_bytes());
-            let decision = core
-                .limiter
-                .check(&key, &core.settings.limits.mails, self.now())
-                .await
-                .map_err(|e| failed(Backend::Limiter, e))?;
-            if decision != Decision::Allow {
-                recipient = recipient.and(Err(Withheld::MailLimit));
-            }
+        let subject = recipient
+            .as_ref()
+            .map_or(&decoy.0.id, |(account, _)| &account.id);
+        let budget = core.settings.limits.mails;
+        let (label, budget) = match leased.lease.attempt {
+            0 | 1 => ("mail-account", budget),
+            _ => (
+                "mail-account-again",
+                budget.times(core.settings.link_retry.attempts),
+            ),
+        };
+        let key = self.limit_key(label, subject.as_str().as_bytes());
+        let decision = core
+            .limiter
+            .check(&key, &budget, self.now())
+            .await
+            .map_err(|e| failed(Backend::Limiter, e))?;
+        if decision != Decision::Allow {
+            recipient = recipient.and(Err(Withheld::MailLimit));
         }
 
         let (account, address) = recipient.as_ref().unwrap_or(&decoy);
-        let (token, record, inserted) = self.issue(account, address).await?;
+        let (token, record, inserted) = self.issue(account, address, leased.lease.attempt).await?;
         if inserted == Insert::Full {
             recipient = recipient.and(Err(Withheld::LiveTokens));
         }
@@ -115,18 +141,21 @@ impl ResetFlow {
                 self.record(event);
                 Ok(())
             }
-            Err(undone) => {
+            Err(Unsent { undone, arrived }) => {
                 event.kind = EventKind::MailFailed {
                     attempt: leased.lease.attempt,
                 };
                 self.record(event);
-                // The link reached nobody: free its place for the next try. Older links, which
-                // did reach their owner, are not touched (W40).
-                let freed =
-                    core.tokens
-                        .revoke(&record.selector, self.now(), Revocation::Undelivered);
-                if let Err(source) = freed.await {
-                    let _ = failed(Backend::Tokens, source);
+                // The link reached nobody: free its place for others. One that may have arrived
+                // stays, and so do older links, which did reach their owner (W40).
+                if !arrived {
+                    let selector = &record.selector;
+                    let freed = core
+                        .tokens
+                        .revoke(selector, self.now(), Revocation::Undelivered);
+                    if let Err(source) = freed.await {
+                        let _ = failed(Backend::Tokens, source);
+                    }
                 }
                 Err(undone)
             }
@@ -134,13 +163,17 @@ impl ResetFlow {
     }
 
     /// Mints a token and stores its record: the same for a recipient and for a decoy.
+    ///
+    /// A later try of a job may take places beyond the bound: those that its own earlier tries took
+    /// and of which nobody knows whether their mail arrived.
     pub(crate) async fn issue(
         &self,
         account: &Account,
         address: &Address,
+        attempt: u32,
     ) -> Result<(LinkToken, TokenRecord, Insert), Undone> {
         let (token, record) = self.mint(account, address, self.now())?;
-        let live = self.core.settings.live;
+        let live = self.core.settings.live.widened(attempt.saturating_sub(1));
         let inserted = self.core.tokens.insert(&record, live).await;
         let inserted = inserted.map_err(|e| self.failed(Backend::Tokens, Step::Deliver, e))?;
         Ok((token, record, inserted))
@@ -166,7 +199,7 @@ impl ResetFlow {
         // identifier is an address of the account, it has to be a verified one (W5).
         let canonical = identifier.canonical();
         let meant = |address: &&Address| address.is_meant_by(&canonical);
-        let address = match account.verified.iter().find(meant) {
+        let address = match account.verified.iter().take(MAX_ADDRESSES).find(meant) {
             Some(address) => address,
             None if account.unverified.iter().any(|address| meant(&address)) => {
                 return Err(Withheld::Unverified);
@@ -223,7 +256,7 @@ impl ResetFlow {
         token: &LinkToken,
         account: &Account,
         to: Address,
-    ) -> Result<(), Undone> {
+    ) -> Result<(), Unsent> {
         let core = &self.core;
         let link = core.site.base().link(token);
         let letter = core
@@ -235,38 +268,46 @@ impl ResetFlow {
                 account.locale.as_deref(),
             ))
             .map_err(|e| self.failed(Backend::Templates, Step::Deliver, e))?;
-        let message = Message::new(Kind::ResetLink, leased.job.id, &core.site, to, letter)
+        let message = Message::new(Kind::ResetLink, leased.lease, &core.site, to, letter)
             .map_err(|e| self.failed(Backend::Templates, Step::Deliver, e))?;
         self.send(&message, Step::Deliver).await
     }
 
-    /// Tells one address of an account that its password was changed (R71, R72).
-    pub(super) async fn notice(
-        &self,
-        leased: &LeasedJob,
-        user: &UserId,
-        tenant: Option<&Tenant>,
-        to: &Address,
-        locale: Option<&str>,
-        at: Timestamp,
-    ) -> Result<(), Undone> {
-        let flow = self.of(tenant);
+    /// Tells one address of an account that its password was changed (R71, R72), as soon as it is.
+    pub(super) async fn notice(&self, leased: &LeasedJob) -> Result<(), Undone> {
+        let Task::Notice {
+            user,
+            tenant,
+            address,
+            locale,
+            at,
+            key,
+            epoch,
+        } = &leased.job.task
+        else {
+            return Err(Undone::Never);
+        };
+        let flow = self.of(tenant.as_ref());
         let core = &flow.core;
+        let account = core.users.account(user).await;
+        let account = account.map_err(|e| flow.failed(Backend::Users, Step::Notice, e))?;
+        if let Some(account) = account {
+            // Without the key nobody can tell here; another worker may have it.
+            let key = core.keyring.get(*key).ok_or(Undone::Later)?;
+            if epoch.compare(key, &account) != Freshness::CredentialChanged {
+                return Err(Undone::TooEarly);
+            }
+        }
         let mut event = flow.event(EventKind::NoticeSent);
         event.job = Some(leased.job.id);
         event.user = Some(user.clone());
         let letter = core
             .templates
-            .password_changed(&PasswordChanged::new(&core.site, at, locale))
+            .password_changed(&PasswordChanged::new(&core.site, *at, locale.as_deref()))
             .map_err(|e| flow.failed(Backend::Templates, Step::Notice, e))?;
-        let message = Message::new(
-            Kind::PasswordChanged,
-            leased.job.id,
-            &core.site,
-            to.clone(),
-            letter,
-        )
-        .map_err(|e| flow.failed(Backend::Templates, Step::Notice, e))?;
+        let kind = Kind::PasswordChanged;
+        let message = Message::new(kind, leased.lease, &core.site, address.clone(), letter)
+            .map_err(|e| flow.failed(Backend::Templates, Step::Notice, e))?;
         let sent = flow.send(&message, Step::Notice).await;
         if sent.is_err() {
             event.kind = EventKind::MailFailed {
@@ -274,18 +315,19 @@ impl ResetFlow {
             };
         }
         flow.record(event);
-        sent
+        sent.map_err(|unsent| unsent.undone)
     }
 
-    async fn send(&self, message: &Message, step: Step) -> Result<(), Undone> {
+    async fn send(&self, message: &Message, step: Step) -> Result<(), Unsent> {
         self.core.mailer.send(message).await.map_err(|error| {
-            let transient = error.is_transient();
-            let _ = self.failed(Backend::Mailer, step, error);
-            if transient {
+            let undone = if error.is_transient() {
                 Undone::Later
             } else {
                 Undone::Never
-            }
+            };
+            let arrived = error.may_have_arrived();
+            let _ = self.failed(Backend::Mailer, step, error);
+            Unsent { undone, arrived }
         })
     }
 

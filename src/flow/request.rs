@@ -94,10 +94,7 @@ impl ResetFlow {
             .map_err(limited)?;
         let suppressed = decision != Decision::Allow;
 
-        let mut identifier = identifier.clone();
-        if let Some(tenant) = &self.tenant {
-            identifier = identifier.in_tenant(tenant.clone());
-        }
+        let identifier = identifier.clone().within(self.tenant.as_ref());
         let job = self.job(
             Task::Deliver {
                 identifier,

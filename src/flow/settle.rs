@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use crate::account::{Account, MAX_ADDRESSES, SessionScope, UserId};
+use crate::account::{Account, MAX_ADDRESSES, SessionScope};
 use crate::audit::{EventKind, Step};
 use crate::clock::Timestamp;
 use crate::error::{Backend, BackendError};
 use crate::flow::ResetFlow;
+use crate::flow::worker::contain;
 use crate::queue::Task;
 use crate::store::Reach;
 use crate::token::state::{ClaimId, Revocation, Settlement};
@@ -15,6 +16,8 @@ use crate::token::{Freshness, TokenRecord};
 /// How long after a token's expiry a process that claimed it may still be about to change the
 /// password. Its record is kept for a week, so that even this late change is found and settled.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3_600);
+/// How long a notice waits for the change that it is about.
+const NOTICE_DELAY: Duration = Duration::from_secs(1);
 /// How many abandoned claims one round of the sweep takes.
 const SWEEP_BATCH: u32 = 64;
 
@@ -26,7 +29,6 @@ impl ResetFlow {
         &self,
         record: &TokenRecord,
         claim: ClaimId,
-        account: Option<&Account>,
         at: Timestamp,
         by_sweep: bool,
     ) -> Result<(), BackendError> {
@@ -38,9 +40,8 @@ impl ResetFlow {
         let revoked = revoked.map_err(|e| failed(Backend::Tokens, e));
         let ended = core.users.end_sessions(user, SessionScope::All).await;
         let ended = ended.map_err(|e| failed(Backend::Users, e));
-        let notices = self.queue_notices(user, account, at).await;
 
-        let mut outcome = revoked.map(|_| ()).and(ended).and(notices);
+        let mut outcome = revoked.map(|_| ()).and(ended);
         if outcome.is_ok() {
             self.record_settlement(record, EventKind::Settled { by_sweep });
             let spent = Settlement::Spent { at };
@@ -60,29 +61,29 @@ impl ResetFlow {
         self.record(event);
     }
 
-    /// One notice for each verified address (R71).
-    async fn queue_notices(
+    /// One notice for each verified address (R71), to be sent once the credential has changed.
+    pub(super) async fn queue_notices(
         &self,
-        user: &UserId,
-        account: Option<&Account>,
-        at: Timestamp,
+        record: &TokenRecord,
+        account: &Account,
     ) -> Result<(), BackendError> {
-        let Some(account) = account else {
-            return Ok(());
-        };
         for address in account.verified.iter().take(MAX_ADDRESSES) {
             let task = Task::Notice {
-                user: user.clone(),
+                user: account.id.clone(),
                 tenant: account.tenant.clone(),
                 address: address.clone(),
                 locale: account.locale.clone(),
-                at,
+                at: self.now(),
+                key: record.key,
+                epoch: record.epoch.clone(),
             };
-            let job = self
+            let mut job = self
                 .job(task, false)
-                .map_err(|e| self.noted(e, Step::Settle))?;
+                .map_err(|e| self.noted(e, Step::Complete))?;
+            // The change itself is milliseconds away; a notice that comes before it waits longer.
+            job.due = job.due + NOTICE_DELAY;
             let pushed = self.core.queue.push(&job).await;
-            pushed.map_err(|e| self.failed(Backend::Queue, Step::Settle, e))?;
+            pushed.map_err(|e| self.failed(Backend::Queue, Step::Complete, e))?;
             self.wake(&job);
         }
         Ok(())
@@ -105,8 +106,12 @@ impl ResetFlow {
         let count = u32::try_from(abandoned.len()).unwrap_or(u32::MAX);
         let mut outcome = Ok(());
         for record in &abandoned {
-            // One that fails does not stop the others; its lease runs out and it is found again.
-            outcome = outcome.and(self.sweep_one(record, claim).await);
+            // One that fails, or panics, does not stop the others.
+            let swept = contain(self.sweep_one(record, claim)).await;
+            outcome = outcome.and(swept.unwrap_or_else(|| {
+                let error = self.failed(Backend::Users, Step::Sweep, "it panicked");
+                Err(error)
+            }));
         }
         outcome.map(|()| (count, count == SWEEP_BATCH))
     }
@@ -120,33 +125,48 @@ impl ResetFlow {
         let looked_at = flow.now();
         let account = flow.core.users.account(&record.user).await;
         let account = account.map_err(|e| failed(Backend::Users, e))?;
-        // Without the key nothing can be compared: take it for changed, the safe direction.
-        let key = flow.core.keyring.get(record.key);
-        let unchanged = match (&account, key) {
-            (Some(account), Some(key)) => {
-                record.epoch.compare(key, account) != Freshness::CredentialChanged
-            }
-            _ => false,
+        let Some(key) = flow.core.keyring.get(record.key) else {
+            // Nothing can be compared without the key. Another worker may have it.
+            let mut event = flow.event(EventKind::KeyMissing);
+            event.token = Some(record.selector);
+            flow.record(event);
+            return flow.look_again(record, claim).await;
         };
-        if !unchanged {
-            let account = account.as_ref();
-            return flow.settle(record, claim, account, flow.now(), true).await;
+        let changed = account.is_none_or(|account| {
+            record.epoch.compare(key, &account) == Freshness::CredentialChanged
+        });
+        if changed {
+            let settled = flow.settle(record, claim, flow.now(), true).await;
+            if settled.is_err() {
+                // Not at once: what fails now is likely to fail in two minutes too.
+                let _ = flow.look_again(record, claim).await;
+            }
+            return settled;
         }
         // Judged by the moment *before* the look at the account: what came after it was not seen.
-        let closed = looked_at >= record.expires_at + LONGEST_PAUSE;
-        let released = if closed {
-            Settlement::Closed
-        } else {
-            Settlement::Released {
-                check_at: flow.next_check(record),
-            }
-        };
-        let settled = flow
+        if looked_at < record.expires_at + LONGEST_PAUSE {
+            return flow.look_again(record, claim).await;
+        }
+        let closed = flow
+            .core
+            .tokens
+            .settle(&record.selector, claim, Settlement::Closed)
+            .await;
+        closed.map(|_| ()).map_err(|e| failed(Backend::Tokens, e))
+    }
+
+    /// Leaves the token to a later sweep.
+    async fn look_again(&self, record: &TokenRecord, claim: ClaimId) -> Result<(), BackendError> {
+        let check_at = self.next_check(record);
+        let released = Settlement::Released { check_at };
+        let settled = self
             .core
             .tokens
             .settle(&record.selector, claim, released)
             .await;
-        settled.map(|_| ()).map_err(|e| failed(Backend::Tokens, e))
+        settled
+            .map(|_| ())
+            .map_err(|e| self.failed(Backend::Tokens, Step::Sweep, e))
     }
 
     /// When to look again at a token that was claimed and not used: after a lease at first, then

@@ -72,6 +72,11 @@ impl Verified {
         &self.account.id
     }
 
+    /// Which token it is; what the proof of a second factor is bound to.
+    pub fn token(&self) -> Selector {
+        self.record.selector
+    }
+
     /// The account's primary address, masked: enough for its owner to recognise the account.
     pub fn masked_address(&self) -> Option<String> {
         self.account
@@ -122,8 +127,8 @@ impl fmt::Debug for Verified {
 }
 
 impl ResetFlow {
-    /// Looks at a token. Reads only: a mail scanner that opens the link a hundred times changes
-    /// nothing (R41, W36).
+    /// Looks at a token, and charges the source's limit. Token and account are only read: a mail
+    /// scanner that opens the link a hundred times changes nothing (R41, W36).
     ///
     /// # Errors
     ///

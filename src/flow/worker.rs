@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::audit::{EventKind, Step};
 use crate::error::{Backend, BackendError};
-use crate::flow::ResetFlow;
 use crate::flow::deliver::Undone;
+use crate::flow::{ResetFlow, Retry};
 use crate::queue::{JobId, LeasedJob, Task};
 use crate::random;
 
@@ -33,7 +33,7 @@ pub struct RunReport {
     pub dead: u32,
     /// Abandoned claims looked at.
     pub swept: u32,
-    /// Calls to the queue, or sweeps, that failed.
+    /// Calls to the queue, or sweeps, that failed, and jobs whose lease was lost.
     pub failures: u32,
 }
 
@@ -131,12 +131,17 @@ impl Worker {
 
     /// Runs one job and tells the queue how it ended.
     async fn run(&self, leased: LeasedJob) -> Ended {
-        let undone = match contain(self.attempt(&leased)).await {
-            Some(Ok(())) => None,
-            Some(Err(undone)) => Some(undone),
-            None => {
-                self.panicked(Some(leased.job.id));
-                Some(Undone::Later)
+        // Before the work: a job that ends its worker's process cannot be given up after it.
+        let undone = if leased.lease.attempt > self.retry_of(&leased).attempts {
+            Some(Undone::Never)
+        } else {
+            match contain(self.attempt(&leased)).await {
+                Some(Ok(())) => None,
+                Some(Err(undone)) => Some(undone),
+                None => {
+                    self.panicked(Some(leased.job.id));
+                    Some(Undone::Later)
+                }
             }
         };
         match contain(self.conclude(&leased, undone)).await {
@@ -160,18 +165,7 @@ impl Worker {
                 identifier,
                 suppressed,
             } => self.flow.deliver(leased, identifier, *suppressed).await,
-            Task::Notice {
-                user,
-                tenant,
-                address,
-                locale,
-                at,
-            } => {
-                let tenant = tenant.as_ref();
-                self.flow
-                    .notice(leased, user, tenant, address, locale.as_deref(), *at)
-                    .await
-            }
+            Task::Notice { .. } => self.flow.notice(leased).await,
             Task::Unreadable(_) => Err(Undone::Later),
         }
     }
@@ -179,17 +173,14 @@ impl Worker {
     async fn conclude(&self, leased: &LeasedJob, undone: Option<Undone>) -> Ended {
         let queue = &self.flow.core.queue;
         let attempt = leased.lease.attempt;
-        let settings = &self.flow.core.settings;
-        let retry = match leased.job.task {
-            Task::Notice { .. } => settings.notice_retry,
-            _ => settings.link_retry,
-        };
         let wait = match undone {
-            Some(Undone::Later) => retry.wait(attempt),
+            Some(Undone::Later | Undone::TooEarly) => self.retry_of(leased).wait(attempt),
             _ => None,
         };
         let (told, ended) = match (&undone, wait) {
-            (None, _) => (queue.ack(&leased.lease).await, Ended::Done),
+            (None, _) | (Some(Undone::TooEarly), None) => {
+                (queue.ack(&leased.lease).await, Ended::Done)
+            }
             (Some(_), Some(wait)) => {
                 let due = self.flow.now() + self.jittered(wait);
                 self.schedule(due);
@@ -203,11 +194,21 @@ impl Worker {
             }
         };
         match told {
-            Ok(_) => ended,
+            Ok(true) => ended,
+            // Somebody else has the lease by now.
+            Ok(false) => Ended::Unknown,
             Err(source) => {
                 let _ = self.flow.failed(Backend::Queue, Step::Work, source);
                 Ended::Unknown
             }
+        }
+    }
+
+    fn retry_of(&self, leased: &LeasedJob) -> Retry {
+        let settings = &self.flow.core.settings;
+        match leased.job.task {
+            Task::Notice { .. } => settings.notice_retry,
+            _ => settings.link_retry,
         }
     }
 
@@ -239,7 +240,7 @@ impl RunReport {
 }
 
 /// Awaits a future; `None` when it panics. A backend that panics must not end the worker (W47).
-async fn contain<F: Future>(future: F) -> Option<F::Output> {
+pub(super) async fn contain<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     std::future::poll_fn(|context| {
         match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {

@@ -124,9 +124,9 @@ forward!(Arc, Box);
 /// use password_reset::mail::{EnglishLetters, LinkBase, Mailbox, ResetLink, Site, Templates};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-/// # let site = Site::new("Example", LinkBase::parse("https://app.example/reset")?,
-/// #     "support@app.example", Mailbox::new(Address::parse("no-reply@app.example")?))?;
-/// let link = "https://app.example/reset?token=…".into();
+/// # let site = Site::new("Example", LinkBase::parse("https://app.example.org/reset")?,
+/// #     "support@app.example.org", Mailbox::new(Address::parse("no-reply@app.example.org")?))?;
+/// let link = "https://app.example.org/reset?token=…".into();
 /// let facts = ResetLink::new(&site, &link, Duration::from_secs(1_800), None);
 /// let letter = EnglishLetters.reset_link(&facts)?;
 /// assert_eq!(letter.subject, "Reset your Example password");
@@ -302,12 +302,12 @@ mod tests {
     use crate::account::Address;
     use crate::mail::{LinkBase, Mailbox};
 
-    const LINK: &str = "https://app.example/reset?token=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    const LINK: &str = "https://app.example.org/reset?token=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     const HALF_HOUR: Duration = Duration::from_secs(1_800);
 
     fn site(name: &str, contact: &str) -> Site {
-        let sender = Mailbox::new(Address::parse("no-reply@app.example").unwrap());
-        let base = LinkBase::parse("https://app.example/reset").unwrap();
+        let sender = Mailbox::new(Address::parse("no-reply@app.example.org").unwrap());
+        let base = LinkBase::parse("https://app.example.org/reset").unwrap();
         Site::new(name, base, contact, sender).unwrap()
     }
 
@@ -335,7 +335,7 @@ mod tests {
 
     #[test]
     fn the_link_letter_says_what_a_person_needs_to_know() {
-        let site = site("Example", "support@app.example");
+        let site = site("Example", "support@app.example.org");
         let (subject, text, html) = link_letter(&site, LINK, HALF_HOUR);
         assert_eq!(subject, "Reset your Example password");
         assert!(text.lines().any(|line| line == LINK));
@@ -345,7 +345,7 @@ mod tests {
                 "Example account",
                 "works once, within 30 minutes",
                 "If you did not ask for this",
-                "support@app.example",
+                "support@app.example.org",
             ] {
                 assert!(body.contains(said), "{said}: {body}");
             }
@@ -354,7 +354,7 @@ mod tests {
 
     #[test]
     fn the_notice_says_what_when_and_whom_to_contact_and_links_nowhere() {
-        let (subject, text, html) = notice(&site("Example", "support@app.example"));
+        let (subject, text, html) = notice(&site("Example", "support@app.example.org"));
         assert_eq!(subject, "Your Example password was changed");
         for body in [text.replace('\n', " "), html] {
             for said in [
@@ -362,7 +362,7 @@ mod tests {
                 "1 January 2026, 00:00 UTC (+00:00)",
                 "If it was not you",
                 "Contact: ",
-                "support@app.example",
+                "support@app.example.org",
             ] {
                 assert!(body.contains(said), "{said}: {body}");
             }

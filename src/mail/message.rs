@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::account::{Address, is_control};
 use crate::mail::{Letter, Mailbox, Site};
-use crate::queue::JobId;
+use crate::queue::Lease;
 
 const MAX_SUBJECT_BYTES: usize = 256;
 
@@ -62,18 +62,19 @@ impl Message {
     /// ```
     /// use password_reset::account::Address;
     /// use password_reset::mail::{InvalidMessage, Kind, Letter, LinkBase, Mailbox, Message, Site};
-    /// use password_reset::queue::JobId;
+    /// use password_reset::queue::{JobId, Lease};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let site = Site::new("Example", LinkBase::parse("https://app.example/reset")?,
-    /// #     "support@app.example", Mailbox::new(Address::parse("no-reply@app.example")?))?;
+    /// # let site = Site::new("Example", LinkBase::parse("https://app.example.org/reset")?,
+    /// #     "support@app.example.org", Mailbox::new(Address::parse("no-reply@app.example.org")?))?;
     /// let letter = Letter {
-    ///     subject: "Hello\r\nBcc: eve@evil.example".into(),
+    ///     subject: "Hello\r\nBcc: eve@evil.example.org".into(),
     ///     text: "Hello".into(),
     ///     html: "<p>Hello</p>".into(),
     /// };
     /// let to = Address::parse("ada@example.com")?;
-    /// let refused = Message::new(Kind::ResetLink, JobId::from_bytes([7; 16]), &site, to, letter);
+    /// let lease = Lease { job: JobId::from_bytes([7; 16]), attempt: 1 };
+    /// let refused = Message::new(Kind::ResetLink, lease, &site, to, letter);
     /// assert_eq!(refused.unwrap_err(), InvalidMessage::SubjectControl);
     /// # Ok(()) }
     /// ```
@@ -85,7 +86,7 @@ impl Message {
     /// - [`InvalidMessage::BodyControl`] when a body could be read as more than one mail.
     pub fn new(
         kind: Kind,
-        job: JobId,
+        lease: Lease,
         site: &Site,
         to: Address,
         letter: Letter,
@@ -105,7 +106,14 @@ impl Message {
         }
         Ok(Self {
             kind,
-            id: format!("<{job}@{}>", site.domain()),
+            id: match kind {
+                // Each try carries another link. Receivers drop what looks like a mail that they
+                // have, and must not drop the only link that works.
+                Kind::ResetLink => {
+                    format!("<{}.{}@{}>", lease.job, lease.attempt, site.domain())
+                }
+                Kind::PasswordChanged => format!("<{}@{}>", lease.job, site.domain()),
+            },
             from: site.sender().clone(),
             reply_to: site.answers().cloned(),
             to,
@@ -214,9 +222,14 @@ mod tests {
     use crate::mail::LinkBase;
 
     fn site() -> Site {
-        let sender = Mailbox::new(Address::parse("no-reply@app.example").unwrap());
-        let base = LinkBase::parse("https://app.example/reset").unwrap();
+        let sender = Mailbox::new(Address::parse("no-reply@app.example.org").unwrap());
+        let base = LinkBase::parse("https://app.example.org/reset").unwrap();
         Site::new("Example", base, "help", sender).unwrap()
+    }
+
+    fn lease(attempt: u32) -> Lease {
+        let job = crate::queue::JobId::from_bytes([0xab; 16]);
+        Lease { job, attempt }
     }
 
     fn message(kind: Kind, subject: &str, text: &str) -> Result<Message, InvalidMessage> {
@@ -226,7 +239,7 @@ mod tests {
             html: "<p>s3cret</p>".into(),
         };
         let to = Address::parse("ada@example.com").unwrap();
-        Message::new(kind, JobId::from_bytes([0xab; 16]), &site(), to, letter)
+        Message::new(kind, lease(2), &site(), to, letter)
     }
 
     #[test]
@@ -261,12 +274,18 @@ mod tests {
     #[test]
     fn w6_the_envelope_comes_from_the_site_alone() {
         let message = message(Kind::ResetLink, "A", "text").unwrap();
-        assert_eq!(message.id(), format!("<{}@app.example>", "ab".repeat(16)));
-        assert_eq!(message.from().address().as_str(), "no-reply@app.example");
+        assert_eq!(
+            message.id(),
+            format!("<{}.2@app.example.org>", "ab".repeat(16))
+        );
+        assert_eq!(
+            message.from().address().as_str(),
+            "no-reply@app.example.org"
+        );
         assert_eq!(message.reply_to(), None);
         assert_eq!(message.to().as_str(), "ada@example.com");
 
-        let answers = Mailbox::new(Address::parse("help@app.example").unwrap());
+        let answers = Mailbox::new(Address::parse("help@app.example.org").unwrap());
         assert_eq!(site().reply_to(answers.clone()).answers(), Some(&answers));
     }
 

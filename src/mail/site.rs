@@ -23,7 +23,7 @@ pub enum InvalidSite {
     /// The link base does not begin with `https://`, or with `http://` and a loopback host.
     #[error("the link base is not https")]
     NotHttps,
-    /// The link base holds a user name or an `@` (`https://app.example@evil.example`).
+    /// The link base holds a user name or an `@` (`https://app.example.org@evil.example.org`).
     #[error("the link base holds user information")]
     UserInfo,
     /// The link base's host is neither a plain ASCII name nor an IP address.
@@ -67,15 +67,15 @@ pub enum InvalidSite {
 /// ```
 /// use password_reset::mail::{InvalidSite, LinkBase};
 ///
-/// assert!(LinkBase::parse("https://app.example/reset").is_ok());
+/// assert!(LinkBase::parse("https://app.example.org/reset").is_ok());
 /// // Plain http stays on this machine (W7).
 /// assert!(LinkBase::parse("http://localhost:3000/reset").is_ok());
 /// assert_eq!(
-///     LinkBase::parse("http://app.example/reset").unwrap_err(),
+///     LinkBase::parse("http://app.example.org/reset").unwrap_err(),
 ///     InvalidSite::NotHttps,
 /// );
 /// assert_eq!(
-///     LinkBase::parse("https://app.example@evil.example/reset").unwrap_err(),
+///     LinkBase::parse("https://app.example.org@evil.example.org/reset").unwrap_err(),
 ///     InvalidSite::UserInfo,
 /// );
 /// ```
@@ -222,9 +222,9 @@ impl Mailbox {
     /// use password_reset::account::Address;
     /// use password_reset::mail::Mailbox;
     ///
-    /// let mailbox = Mailbox::new(Address::parse("no-reply@app.example").unwrap());
+    /// let mailbox = Mailbox::new(Address::parse("no-reply@app.example.org").unwrap());
     /// assert!(mailbox.clone().named("Example, Inc.").is_ok());
-    /// assert!(mailbox.named("Example\r\nBcc: eve@evil.example").is_err());
+    /// assert!(mailbox.named("Example\r\nBcc: eve@evil.example.org").is_err());
     /// ```
     ///
     /// # Errors
@@ -266,9 +266,9 @@ fn no_encoded_word(text: &str) -> Result<&str, InvalidSite> {
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let site = Site::new(
 ///     "Example",
-///     LinkBase::parse("https://app.example/reset")?,
-///     "support@app.example",
-///     Mailbox::new(Address::parse("no-reply@app.example")?).named("Example")?,
+///     LinkBase::parse("https://app.example.org/reset")?,
+///     "support@app.example.org",
+///     Mailbox::new(Address::parse("no-reply@app.example.org")?).named("Example")?,
 /// )?;
 /// assert_eq!(site.service_name(), "Example");
 /// # Ok(()) }

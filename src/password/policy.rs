@@ -233,7 +233,7 @@ impl Default for Policy {
 /// ```
 /// use password_reset::password::{Context, Policy};
 ///
-/// let context = Context::default().word("jane.doe@acme.example");
+/// let context = Context::default().word("jane.doe@acme.example.org");
 /// let policy = Policy::default();
 /// assert!(policy.parse("J4neD0e-@cme-2026", &context).is_err());
 /// assert!(policy.parse("jane feeds seven owls", &context).is_ok());

@@ -16,7 +16,7 @@ use crate::limit::{Decision, LimitKey, Quota, RateLimiter};
 use crate::mail::{Letter, MailError, Mailer, Message, PasswordChanged, ResetLink, Templates};
 use crate::password::{Candidate, HasherError, NewPassword, PasswordHash, PasswordHasher, Scratch};
 use crate::queue::{Job, JobQueue, Lease, LeasedJob};
-use crate::recovery::{Recovery, RecoveryPolicy};
+use crate::recovery::{Recovery, RecoveryAttempt, RecoveryPolicy};
 use crate::store::{Insert, Live, Reach, TokenStore};
 use crate::testing::lock;
 use crate::token::state::{Claim, ClaimId, Revocation, Settlement};
@@ -317,7 +317,7 @@ guarded!("mailer", Mailer {
 });
 
 guarded!("recovery", RecoveryPolicy {
-    fn decide(account: &Account) -> Recovery, BoxError;
+    fn decide(attempt: &RecoveryAttempt<'_>) -> Recovery, BoxError;
 });
 
 impl<T: AuditSink> AuditSink for Faulty<T> {

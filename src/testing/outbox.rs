@@ -20,6 +20,8 @@ pub enum Behaviour {
     FailTransient,
     /// Answers a permanent error.
     FailPermanent,
+    /// Takes them, and answers that it does not know whether it did.
+    Uncertain,
     /// Never answers.
     Hang,
     /// Panics.
@@ -145,8 +147,9 @@ impl Mailer for Outbox {
     )]
     async fn send(&self, message: &Message) -> Result<(), MailError> {
         let fault = InjectedFault::new("mailer.send");
-        match self.next() {
-            Behaviour::Accept => {}
+        let behaviour = self.next();
+        match behaviour {
+            Behaviour::Accept | Behaviour::Uncertain => {}
             Behaviour::FailTransient => return Err(MailError::transient(fault)),
             Behaviour::FailPermanent => return Err(MailError::permanent(fault)),
             Behaviour::Hang => pending().await,
@@ -160,7 +163,10 @@ impl Mailer for Outbox {
             text: message.text().to_owned(),
             html: message.html().to_owned(),
         });
-        Ok(())
+        match behaviour {
+            Behaviour::Uncertain => Err(MailError::uncertain(fault)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -185,21 +191,24 @@ mod tests {
 
     use super::*;
     use crate::mail::{EnglishLetters, LinkBase, Mailbox, ResetLink, Site, Templates};
-    use crate::queue::JobId;
+    use crate::queue::{JobId, Lease};
     use crate::random::SystemRandom;
     use crate::testing::{block_on, poll_once};
     use crate::token::LinkToken;
 
     fn link_mail() -> (Message, String) {
-        let sender = Mailbox::new(Address::parse("no-reply@app.example").unwrap());
-        let base = LinkBase::parse("https://app.example/reset").unwrap();
+        let sender = Mailbox::new(Address::parse("no-reply@app.example.org").unwrap());
+        let base = LinkBase::parse("https://app.example.org/reset").unwrap();
         let site = Site::new("Example", base, "help", sender).unwrap();
         let (token, _) = LinkToken::generate(&SystemRandom).unwrap();
         let link = site.base().link(&token);
         let facts = ResetLink::new(&site, &link, Duration::from_secs(1_800), None);
         let letter = EnglishLetters.reset_link(&facts).unwrap();
         let to = Address::parse("ada@example.com").unwrap();
-        let job = JobId::from_bytes([1; 16]);
+        let job = Lease {
+            job: JobId::from_bytes([1; 16]),
+            attempt: 1,
+        };
         let message = Message::new(Kind::ResetLink, job, &site, to, letter).unwrap();
         (message, token.expose().to_owned())
     }
@@ -212,7 +221,7 @@ mod tests {
         block_on(outbox.send(&second.0)).unwrap();
         assert_eq!(outbox.messages().len(), 2);
         assert_eq!(outbox.messages()[0].to.as_str(), "ada@example.com");
-        let link = |token: &str| format!("https://app.example/reset?token={token}");
+        let link = |token: &str| format!("https://app.example.org/reset?token={token}");
         assert_eq!(outbox.links(), [link(&first.1), link(&second.1)]);
         assert_eq!(outbox.last_token(), Some(second.1));
         outbox.clear();

@@ -52,7 +52,7 @@ impl fmt::Debug for TokenDigest {
 ///
 /// The first half covers the credential, the second the credential and the address, so the flow
 /// can tell "the password was changed" from "the address is gone".
-#[derive(Clone)]
+#[derive(Clone, Eq, PartialEq)]
 pub struct Epoch([u8; 32]);
 
 /// How an account looks today beside a token's [`Epoch`].

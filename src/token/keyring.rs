@@ -84,7 +84,9 @@ impl fmt::Debug for Key {
 /// The keys that tokens, limiter buckets and audit pseudonyms are made with.
 ///
 /// New tokens use the active key; tokens of older keys are honoured for as long as the key stays in
-/// the ring. To rotate: add a new active key, keep the old one for a token's life time, drop it.
+/// the ring. To rotate, in three steps, each on every process before the next: add the new key as
+/// an older one; make it the active one; a link's life and 25 hours later, drop the old one. Until
+/// then the worker may still have to settle a change that a token of the old key made.
 /// Limiter buckets and pseudonyms follow the active key, so they start afresh at a rotation.
 ///
 /// There is no default key: a key that ships with a library is known to everyone.

@@ -80,10 +80,10 @@ mod tests {
             (None, Some("null"), false),
             (None, Some("http://127.0.0.1:3001"), false),
             (None, Some("https://127.0.0.1:3000"), false),
-            (None, Some("http://evil.example"), false),
+            (None, Some("http://evil.example.org"), false),
             (Some("cross-site"), None, false),
             (Some("same-site"), Some(own), false),
-            (Some("same-origin"), Some("http://evil.example"), false),
+            (Some("same-origin"), Some("http://evil.example.org"), false),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(header::HOST, "127.0.0.1:3000".parse().unwrap());

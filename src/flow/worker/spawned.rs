@@ -1,5 +1,7 @@
 //! The worker as a tokio task: wake-up, time limits, back-off, graceful shutdown.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::fmt;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -24,31 +26,41 @@ const PURGE_BATCH: u32 = 1_000;
 /// The longest pause after the queue failed.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
 
-/// Tells the workers of this process when the next job that this process knows of is due.
+/// How many due times are kept; what is beyond is found by polling.
+const MAX_ALARMS: usize = 4_096;
+
+/// Tells the workers of this process when the jobs that this process knows of are due.
 #[derive(Default)]
 pub(in crate::flow) struct Alarm {
-    next: Mutex<Option<Timestamp>>,
+    due: Mutex<BinaryHeap<Reverse<Timestamp>>>,
     changed: Notify,
 }
 
 impl Alarm {
     pub(in crate::flow) fn set(&self, due: Timestamp) {
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        if next.is_none_or(|known| due < known) {
-            *next = Some(due);
-            drop(next);
+        let mut known = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = known.peek().is_none_or(|Reverse(next)| due < *next);
+        if known.len() < MAX_ALARMS {
+            known.push(Reverse(due));
+        }
+        drop(known);
+        if first {
             self.changed.notify_one();
         }
     }
 
-    /// When it rings; a past alarm is taken away.
+    /// How long until the next one rings. Past alarms ring now, all at once.
     fn until(&self, now: Timestamp) -> Option<Duration> {
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait = (*next).map(|due| due.since(now));
-        if wait == Some(Duration::ZERO) {
-            *next = None;
+        let mut known = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut past = false;
+        while known.peek().is_some_and(|Reverse(due)| *due <= now) {
+            known.pop();
+            past = true;
         }
-        wait
+        match past {
+            true => Some(Duration::ZERO),
+            false => known.peek().map(|Reverse(due)| due.since(now)),
+        }
     }
 }
 
@@ -152,7 +164,9 @@ impl Worker {
             }
             // Before the queue is asked: a job that is pushed from now on rings again.
             let rings = self.flow.core.alarm.until(self.flow.now());
-            let mut wait = rings.unwrap_or(poll).min(poll);
+            let sweep_in = next_sweep.saturating_duration_since(Instant::now());
+            let pause = poll.min(sweep_in);
+            let mut wait = rings.unwrap_or(pause).min(pause);
             let busy = u32::try_from(running.len()).unwrap_or(u32::MAX);
             let free = options.parallel.max(1).saturating_sub(busy);
             if free > 0 {
@@ -173,7 +187,7 @@ impl Worker {
                     }
                 }
             } else {
-                wait = poll;
+                wait = pause;
             }
             tokio::select! {
                 _ = stopped.changed() => break,

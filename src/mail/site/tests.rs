@@ -14,19 +14,19 @@ use super::*;
 use crate::random::SystemRandom;
 
 fn mailbox() -> Mailbox {
-    Mailbox::new(Address::parse("no-reply@app.example").unwrap())
+    Mailbox::new(Address::parse("no-reply@app.example.org").unwrap())
 }
 
 fn base() -> LinkBase {
-    LinkBase::parse("https://app.example/reset").unwrap()
+    LinkBase::parse("https://app.example.org/reset").unwrap()
 }
 
 #[test]
 fn a_plain_https_page_is_taken_as_it_is() {
     for text in [
-        "https://app.example/reset",
-        "https://app.example/",
-        "https://app.example:8443/a/b.c/~d_e-f/",
+        "https://app.example.org/reset",
+        "https://app.example.org/",
+        "https://app.example.org:8443/a/b.c/~d_e-f/",
         "https://xn--bcher-kva.example/reset",
         "https://192.0.2.7/reset",
         "https://[2001:db8::1]:8443/reset",
@@ -43,7 +43,7 @@ fn a_plain_http_base_is_refused_unless_loopback() {
         }
     }
     for host in [
-        "app.example",
+        "app.example.org",
         "localhost.example",
         "192.0.2.7",
         "[2001:db8::1]",
@@ -62,57 +62,60 @@ fn w6_w7_every_other_shape_of_link_base_is_refused() {
     use InvalidSite::*;
     for (text, why) in [
         ("", NotHttps),
-        ("app.example/reset", NotHttps),
-        ("//app.example/reset", NotHttps),
-        ("https:/app.example/reset", NotHttps),
-        ("https:\\\\app.example/reset", NotHttps),
-        (" https://app.example/reset", NotHttps),
-        ("HTTPS://app.example/reset", NotHttps),
-        ("ftp://app.example/reset", NotHttps),
+        ("app.example.org/reset", NotHttps),
+        ("//app.example.org/reset", NotHttps),
+        ("https:/app.example.org/reset", NotHttps),
+        ("https:\\\\app.example.org/reset", NotHttps),
+        (" https://app.example.org/reset", NotHttps),
+        ("HTTPS://app.example.org/reset", NotHttps),
+        ("ftp://app.example.org/reset", NotHttps),
         ("javascript:alert(1)//", NotHttps),
-        ("https://ada@app.example/reset", UserInfo),
-        ("https://app.example:443@evil.example/reset", UserInfo),
-        ("https://app.example/@evil.example", UserInfo),
-        ("https://app.example/reset?next=x", QueryOrFragment),
-        ("https://app.example/#/reset", QueryOrFragment),
-        ("https://app.example", Path),
+        ("https://ada@app.example.org/reset", UserInfo),
+        (
+            "https://app.example.org:443@evil.example.org/reset",
+            UserInfo,
+        ),
+        ("https://app.example.org/@evil.example.org", UserInfo),
+        ("https://app.example.org/reset?next=x", QueryOrFragment),
+        ("https://app.example.org/#/reset", QueryOrFragment),
+        ("https://app.example.org", Path),
         ("https:///reset", Host),
         ("https://:443/reset", Host),
         ("https://app..example/reset", Host),
-        ("https://app.example./reset", Host),
-        ("https://-app.example/reset", Host),
+        ("https://app.example.org./reset", Host),
+        ("https://-app.example.org/reset", Host),
         ("https://app_1.example/reset", Host),
         ("https://b\u{fc}cher.example/reset", Host),
-        ("https://app.example\\evil/reset", Host),
-        ("https://app.example%2eevil/reset", Host),
+        ("https://app.example.org\\evil/reset", Host),
+        ("https://app.example.org%2eevil/reset", Host),
         ("https://127.1/reset", Host),
         ("https://0x7f.0x1/reset", Host),
         ("https://2130706433/reset", Host),
-        ("https://app.example\r\n/reset", Host),
+        ("https://app.example.org\r\n/reset", Host),
         ("https://[::1/reset", Host),
-        ("https://[::1]evil.example/reset", Host),
-        ("https://[app.example]/reset", Host),
-        ("https://app.example:/reset", Port),
-        ("https://app.example:0/reset", Port),
-        ("https://app.example:65536/reset", Port),
-        ("https://app.example:+443/reset", Port),
-        ("https://app.example:443:443/reset", Port),
-        ("https://app.example//reset", Path),
-        ("https://app.example/a//b", Path),
-        ("https://app.example/../reset", Path),
-        ("https://app.example/a/..", Path),
-        ("https://app.example/./reset", Path),
-        ("https://app.example/%2e%2e/reset", Path),
-        ("https://app.example/re set", Path),
-        ("https://app.example/reset\n", Path),
-        ("https://app.example/reset\0", Path),
-        ("https://app.example/a\\b", Path),
-        ("https://app.example/\"><b>", Path),
-        ("https://app.example/r\u{e9}set", Path),
+        ("https://[::1]evil.example.org/reset", Host),
+        ("https://[app.example.org]/reset", Host),
+        ("https://app.example.org:/reset", Port),
+        ("https://app.example.org:0/reset", Port),
+        ("https://app.example.org:65536/reset", Port),
+        ("https://app.example.org:+443/reset", Port),
+        ("https://app.example.org:443:443/reset", Port),
+        ("https://app.example.org//reset", Path),
+        ("https://app.example.org/a//b", Path),
+        ("https://app.example.org/../reset", Path),
+        ("https://app.example.org/a/..", Path),
+        ("https://app.example.org/./reset", Path),
+        ("https://app.example.org/%2e%2e/reset", Path),
+        ("https://app.example.org/re set", Path),
+        ("https://app.example.org/reset\n", Path),
+        ("https://app.example.org/reset\0", Path),
+        ("https://app.example.org/a\\b", Path),
+        ("https://app.example.org/\"><b>", Path),
+        ("https://app.example.org/r\u{e9}set", Path),
     ] {
         assert_eq!(LinkBase::parse(text).unwrap_err(), why, "{text:?}");
     }
-    let long = format!("https://app.example/{}", "a".repeat(500));
+    let long = format!("https://app.example.org/{}", "a".repeat(500));
     assert_eq!(LinkBase::parse(&long).unwrap_err(), LinkTooLong);
 }
 
@@ -120,7 +123,7 @@ fn w6_w7_every_other_shape_of_link_base_is_refused() {
 fn a_link_is_the_base_and_the_token_and_nothing_else() {
     let (token, _) = LinkToken::generate(&SystemRandom).unwrap();
     let link = base().link(&token);
-    let expected = format!("https://app.example/reset?token={}", token.expose());
+    let expected = format!("https://app.example.org/reset?token={}", token.expose());
     assert_eq!(link.expose_secret(), expected);
     assert!(!format!("{link:?}").contains(token.expose()));
 }
@@ -154,7 +157,7 @@ fn w9_a_name_is_one_line_without_encoded_words() {
 #[test]
 fn the_message_id_domain_is_the_senders() {
     let site = Site::new("Example", base(), "help", mailbox()).unwrap();
-    assert_eq!(site.domain(), "app.example");
+    assert_eq!(site.domain(), "app.example.org");
     let foreign = Mailbox::new(Address::parse("a@b\u{fc}cher.example").unwrap());
     assert_eq!(
         Site::new("Example", base(), "help", foreign).unwrap_err(),

@@ -8,6 +8,7 @@ use super::{Answered, RACERS, Race, at, cut, fresh, just_before, word};
 use crate::account::{Address, Identifier, Tenant, UserId};
 use crate::clock::Timestamp;
 use crate::queue::{Job, JobId, JobQueue, Lease, LeasedJob, Task};
+use crate::token::{Epoch, KeyId};
 
 /// The one list of this trait's promises.
 #[doc(hidden)]
@@ -112,6 +113,8 @@ pub async fn a_job_comes_back_as_it_went_in(store: Store, _: Race) {
         address: Address::parse("ada@example.com").expect("a valid address"),
         locale: locale.map(str::to_owned),
         at: at(7),
+        key: KeyId(u32::MAX),
+        epoch: Epoch::from_bytes([0xa5; 32]),
     };
     let tasks = [
         deliver(identifier("ada@example.com"), false),

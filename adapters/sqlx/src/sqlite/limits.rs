@@ -27,6 +27,11 @@ pub(super) const SWAP: &str = "UPDATE password_reset_limits
 SET tat0 = ?2, tat1 = ?3, tat2 = ?4, forget_at = ?5
 WHERE key = ?1 AND tat0 = ?6 AND tat1 = ?7 AND tat2 = ?8";
 
+/// SQLite does not write a row that stays as it is, so one number changes that decides nothing: the
+/// key is kept a microsecond longer.
+pub(super) const DENY: &str = "UPDATE password_reset_limits
+SET forget_at = forget_at + 1 WHERE key = ?1";
+
 pub(super) const CLEAR: &str = "DELETE FROM password_reset_limits WHERE key = ?1";
 
 pub(super) const SWEEP: &str = "DELETE FROM password_reset_limits
@@ -54,7 +59,9 @@ impl RateLimiter for SqliteBackend {
 }
 
 impl SqliteBackend {
-    /// Read, decide, and write if nobody was there in between. A denied use writes nothing.
+    /// Read, decide, and write if nobody was there in between. A denied use is charged nothing, and
+    /// writes as much as an allowed one: otherwise its time would tell that somebody was here
+    /// before.
     async fn charge(
         &self,
         writer: &mut Writer,
@@ -67,15 +74,15 @@ impl SqliteBackend {
             let kept = writer.rows(find).await?;
             let kept = kept.first().map(tats).transpose()?;
             let (decision, next) = gcra(quota, kept.unwrap_or_default(), now);
-            if decision != Decision::Allow {
-                return Ok(decision);
-            }
             // Before the charge: when even forgetting fails, nothing is allowed.
             let charges = self.charges.fetch_add(1, Ordering::Relaxed);
             if charges.is_multiple_of(SWEEP_EVERY) {
                 sweep(writer, now).await?;
             }
             let charge = match kept {
+                _ if decision != Decision::Allow => {
+                    sqlx::query(DENY).bind(key.as_bytes().as_slice().to_vec())
+                }
                 None => bind_tats(sqlx::query(ADD), key, next),
                 Some(Tats([first, second, third])) => bind_tats(sqlx::query(SWAP), key, next)
                     .bind(first)

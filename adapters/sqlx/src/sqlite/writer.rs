@@ -83,13 +83,6 @@ mod tests {
             writer.execute(sqlx::query(table)).await.unwrap();
         }
         let orphan = || sqlx::query("INSERT INTO child VALUES (1) RETURNING id");
-        println!(
-            "XX {:?}",
-            orphan()
-                .fetch_optional(&mut *writer.0)
-                .await
-                .map(|r| r.is_some())
-        );
         assert!(writer.rows(orphan()).await.is_err());
         let kept = writer.rows(sqlx::query("SELECT id FROM child")).await;
         assert!(kept.unwrap().is_empty());
