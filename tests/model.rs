@@ -137,6 +137,14 @@ fn claiming_after_the_swap_leaves_no_trace_of_a_crash() {
 }
 
 #[test]
+fn a_notice_behind_the_swap_is_lost_in_a_crash() {
+    breaks(
+        Scenario::of(Protocol::NoticeAfterSwap),
+        Promise::SpentIsSettled,
+    );
+}
+
+#[test]
 fn spending_first_hides_what_is_left_to_settle() {
     breaks(Scenario::of(Protocol::SpentFirst), Promise::SpentIsSettled);
 }

@@ -5,7 +5,8 @@
 pub(crate) enum Protocol {
     /// As it should be:
     ///
-    /// - Claim, re-check, swap, and then settle: revoke, end sessions, notice, spent.
+    /// - Claim, queue the notice, re-check, swap, and then settle: revoke, end sessions, spent. The
+    ///   notice waits in the queue until the credential has changed.
     /// - Settling revokes the tokens that were made for the same credential as the settled one, and
     ///   leaves those alone that were issued after the change.
     /// - The sweep settles what it finds changed and releases what it finds unchanged to *watched*.
@@ -13,6 +14,8 @@ pub(crate) enum Protocol {
     ///   the last: then it releases to *free*.
     /// - The purge removes what is spent or free, never what is claimed or watched.
     Sound,
+    /// The notice is queued behind the swap.
+    NoticeAfterSwap,
     /// A released token goes back to *free*: nobody looks at it again.
     ReleaseFrees,
     /// A completer that finds the swap stale marks the token spent.

@@ -30,7 +30,6 @@ const SWEEPER: u8 = 10;
 enum Settle {
     Revoke,
     Sessions,
-    Notice,
     Spend,
 }
 
@@ -45,9 +44,8 @@ impl Settle {
     fn next(self, protocol: Protocol) -> Option<Self> {
         match self {
             Self::Revoke => Some(Self::Sessions),
-            Self::Sessions => Some(Self::Notice),
-            Self::Notice if protocol == Protocol::SpentFirst => None,
-            Self::Notice => Some(Self::Spend),
+            Self::Sessions if protocol == Protocol::SpentFirst => None,
+            Self::Sessions => Some(Self::Spend),
             Self::Spend if protocol == Protocol::SpentFirst => Some(Self::Revoke),
             Self::Spend => None,
         }
@@ -57,7 +55,6 @@ impl Settle {
         match self {
             Self::Revoke => "revokes the account's tokens",
             Self::Sessions => "ends sessions",
-            Self::Notice => "queues the notice",
             Self::Spend => "marks the token spent",
         }
     }
@@ -68,11 +65,13 @@ impl Settle {
 enum Completer {
     Verify,
     Claim(u8),
+    Notice { token: u8, left: u8 },
     Recheck { token: u8, left: u8 },
     Release(u8),
     Swap(u8),
     LateClaim(u8),
     SpendStale(u8),
+    LateNotice(u8),
     Settle(u8, Settle),
     Gone,
 }
@@ -108,6 +107,8 @@ pub(crate) struct World {
     clocks: [u8; 2],
     /// Whether an operator revoked the token.
     by_operator: [bool; 2],
+    /// Whether a notice waits in the queue for the change that the token may make.
+    noticed: [bool; 2],
     made: [Made; 2],
     completers: [Completer; 3],
     sweepers: [Sweeper; 2],
@@ -128,6 +129,7 @@ impl World {
             epochs: [None; 2],
             clocks: [LIFE + scenario.tombstone(TOMBSTONE); 2],
             by_operator: [false; 2],
+            noticed: [false; 2],
             made: [Made {
                 changes: 0,
                 owes_sessions: false,
@@ -195,11 +197,22 @@ impl World {
                                 Some(_) if then_settles => {
                                     Completer::Settle(token, Settle::first(protocol))
                                 }
-                                Some(left) => Completer::Recheck { token, left },
+                                Some(left) if protocol == Protocol::NoticeAfterSwap => {
+                                    Completer::Recheck { token, left }
+                                }
+                                Some(left) => Completer::Notice { token, left },
                             })
                     });
                 }
             }
+            Completer::Notice { token, left } => then("queues the notice", &|world| {
+                world.noticed[usize::from(token)] = true;
+                Ok(Completer::Recheck { token, left })
+            }),
+            Completer::LateNotice(token) => then("queues the notice, late", &|world| {
+                world.made[usize::from(token)].owes_notice = false;
+                Ok(Completer::Settle(token, Settle::first(protocol)))
+            }),
             Completer::Recheck { token, left } => {
                 for skew in scenario.skews() {
                     then("re-checks expiry and its lease", &|world| {
@@ -361,7 +374,7 @@ impl World {
             *left = left.saturating_sub(1);
         }
         for completer in &mut self.completers {
-            if let Completer::Recheck { left, .. } = completer {
+            if let Completer::Notice { left, .. } | Completer::Recheck { left, .. } = completer {
                 *left = left.saturating_sub(1);
             }
         }
@@ -437,7 +450,7 @@ impl World {
         let made = &mut self.made[usize::from(token)];
         made.changes += 1;
         made.owes_sessions = true;
-        made.owes_notice = true;
+        made.owes_notice = !self.noticed[usize::from(token)];
         if made.changes > 1 {
             return Err(Promise::OneChangePerToken);
         }
@@ -446,6 +459,7 @@ impl World {
         }
         Ok(match protocol {
             Protocol::ClaimAfterSwap => Completer::LateClaim(token),
+            Protocol::NoticeAfterSwap => Completer::LateNotice(token),
             _ => Completer::Settle(token, Settle::first(protocol)),
         })
     }
@@ -467,11 +481,6 @@ impl World {
             Settle::Sessions => {
                 for made in &mut self.made {
                     made.owes_sessions = false;
-                }
-            }
-            Settle::Notice => {
-                for made in &mut self.made {
-                    made.owes_notice = false;
                 }
             }
             Settle::Spend => {
