@@ -278,6 +278,43 @@ fn w64_an_account_with_a_second_factor_needs_a_policy() {
     });
 }
 
+/// The addresses that are looked at are the same when mailing and when proving.
+#[test]
+fn an_address_beyond_the_bound_is_not_one_that_counts() {
+    let world = World::unlimited();
+    let mut many = Account::new(user("7"), credential(common::OLD_HASH));
+    for number in 0..9 {
+        many = many.verified(address(&format!("a{number}@example.com")));
+    }
+    world.users.add(many);
+    for number in [0, 7, 8] {
+        let token = block_on(world.mailed(&format!("a{number}@example.com")));
+        let good =
+            token.is_some_and(|token| block_on(world.flow.verify(&token, &client())).is_ok());
+        assert!(
+            good,
+            "address {number}: the link works, whichever address it went to"
+        );
+    }
+}
+
+/// A second factor that is enrolled between verification and change counts.
+#[test]
+fn a_factor_enrolled_meanwhile_is_not_bypassed() {
+    let world = World::unlimited();
+    let token = block_on(world.mailed("ada@example.com")).unwrap();
+    let verified = block_on(world.flow.verify(&token, &client())).unwrap();
+    let password = verified.parse_password(GOOD).unwrap();
+    assert!(
+        world
+            .users
+            .edit(&user("1"), |account| account.second_factor = true)
+    );
+    let refused = block_on(verified.complete(password)).unwrap_err();
+    assert!(matches!(refused, CompleteError::StepUp), "{refused:?}");
+    assert_eq!(world.users.calls().set_password, 0);
+}
+
 /// An account may have several addresses: the mail goes to the one that was meant, as stored (W2).
 #[test]
 fn w02_mail_goes_to_the_stored_address() {

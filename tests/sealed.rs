@@ -223,6 +223,24 @@ fn w15_stored_bytes_are_not_a_token() {
     });
 }
 
+/// Writing a job or an account into a log says nothing about the person.
+#[test]
+fn jobs_and_accounts_print_nobody() {
+    let mut account = common::account("1", "ada@example.com");
+    account.context_words.push("Lovelace".into());
+    let task = Task::Deliver {
+        identifier: typed("ada@example.com"),
+        suppressed: false,
+    };
+    let odd = Task::Unreadable(b"ada@example.com".to_vec());
+    let printed = format!("{account:?} {task:?} {odd:?}");
+    assert!(
+        !printed.contains("ada") && !printed.contains("Lovelace"),
+        "{printed}"
+    );
+    assert!(!printed.contains("97, 100"), "{printed}");
+}
+
 /// W13: a queued job names a person and holds nothing that opens anything.
 #[test]
 fn w13_a_queued_job_holds_no_token() {

@@ -81,6 +81,24 @@ async fn a_request_wakes_the_worker_when_its_job_is_due() {
     assert_eq!(worker.shutdown().await.done, 1);
 }
 
+/// Every job rings, not only the first; three requests, three mails, with a poll of an hour.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_job_wakes_the_worker() {
+    let service = service();
+    let options = WorkerOptions::default().poll(Duration::from_secs(3_600));
+    let worker = service.flow.worker().spawn(options);
+    until("the first look", || !service.faults.log().is_empty()).await;
+    for _ in 0..3 {
+        service
+            .flow
+            .request(&typed("ada@example.com"), &client())
+            .await
+            .unwrap();
+    }
+    until("three mails", || service.outbox.messages().len() == 3).await;
+    worker.shutdown().await;
+}
+
 /// What another process queued is found by polling.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_of_another_process_is_found() {

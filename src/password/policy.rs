@@ -538,7 +538,24 @@ fn is_predictable(password: &str) -> bool {
         let lower = || password.chars().flat_map(char::to_lowercase);
         lower().zip(lower().skip(1)).all(|(a, b)| rule(a, b))
     };
-    every_pair(|a, b| a == b) || every_pair(follows) || every_pair(|a, b| follows(b, a))
+    every_pair(|a, b| a == b)
+        || every_pair(follows)
+        || every_pair(|a, b| follows(b, a))
+        || is_repeated(password)
+}
+
+/// One short piece, over and over: `passwordpassword`, `123123123123123`.
+fn is_repeated(password: &str) -> bool {
+    const LONGEST_PIECE: usize = 8;
+    let letters: zeroize::Zeroizing<Vec<char>> =
+        zeroize::Zeroizing::new(password.chars().flat_map(char::to_lowercase).collect());
+    let longest = LONGEST_PIECE.min(letters.len() / 2);
+    (1..=longest).any(|piece| {
+        letters
+            .iter()
+            .zip(letters.iter().skip(piece))
+            .all(|(a, b)| a == b)
+    })
 }
 
 fn follows(a: char, b: char) -> bool {

@@ -45,13 +45,21 @@ pub(crate) fn readable_password() -> Result<String, BoxError> {
 fn create(file: &Path) -> Result<Vec<u8>, BoxError> {
     let secret = random::<32>()?;
     let unfinished = file.with_added_extension("new");
+    // What an earlier start left half done may be anybody's to read.
+    let _ = fs::remove_file(&unfinished);
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut handle = options.open(&unfinished)?;
     handle.write_all(&secret)?;
     handle.sync_all()?;
-    fs::rename(&unfinished, file)?;
-    Ok(secret.into())
+    // A link does not replace: of two first starts at once, both take the key that was first.
+    let linked = fs::hard_link(&unfinished, file);
+    fs::remove_file(&unfinished)?;
+    match linked {
+        Ok(()) => Ok(secret.into()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(fs::read(file)?),
+        Err(error) => Err(error.into()),
+    }
 }

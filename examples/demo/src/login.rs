@@ -117,7 +117,8 @@ impl Logins {
         let name = identifier.canonical();
         for (label, subject, quota) in [
             ("source", source, Quota::new(60, MINUTE)),
-            // Grows back by one in six seconds: guessing is slow, and its owner is not locked out.
+            // Grows back by one in six seconds, so guessing is slow. Whoever knocks all the time
+            // takes the owner's turns as well; a real login asks for more than a counter then.
             ("identifier", name, Quota::new(10, MINUTE)),
         ] {
             let key = self.key(label, &subject);

@@ -50,18 +50,18 @@ pub(crate) async fn open(
     let token = match link {
         Ok(Query(Link { token })) => token,
         // Two tokens are no token.
-        Err(_) => return Ok(dead_link(jar, false)),
+        Err(_) => return Ok((StatusCode::GONE, pages::dead_link(false)).into_response()),
     };
     if let Some(token) = token {
         // Only what has the form of a token goes into a cookie; whether it is one is found out on
         // the clean address.
         return Ok(match PresentedToken::parse(&token) {
-            Ok(_) => (
-                jar.add(cookie(token, app.flow.link_life())),
-                Redirect::to(PATH),
-            )
-                .into_response(),
-            Err(_) => dead_link(jar, false),
+            Ok(_) => {
+                let jar = jar.add(cookie(token, app.flow.link_life()));
+                (jar, Redirect::to(PATH)).into_response()
+            }
+            // A cookie from before stays: any page can send a browser here with nonsense.
+            Err(_) => (StatusCode::GONE, pages::dead_link(false)).into_response(),
         });
     }
     let Some(token) = jar.get(COOKIE) else {
@@ -97,7 +97,10 @@ pub(crate) async fn complete(
         Ok(password) => password,
         Err(rejected) => return Ok(try_another(app.flow.policy(), owner.as_deref(), &rejected)),
     };
-    match verified.complete(password).await {
+    // On a task of its own: when the browser hangs up, the change is not cut in the middle. (The
+    // worker would finish it, two minutes later.)
+    let completed = tokio::spawn(verified.complete(password)).await;
+    match completed.map_err(|_| Problem::Uncertain)? {
         // Whatever is not settled yet, such as a notice that could not be queued, the worker
         // finishes. The password is changed.
         Ok(_) => {
