@@ -72,7 +72,7 @@ fn main() {
              \"took_ms\":{:.0},\"p50_ms\":{:.2},\"p99_ms\":{:.2},\"worst_ms\":{:.2},\
              \"raw_p99_ms\":{:.2},\"idle_p50_ms\":{:.2},\"idle_p99_ms\":{:.2},\
              \"idle_worst_ms\":{:.2},\"goal_p99_ms\":3,\"goal_worst_ms\":10,\
-             \"machine_too_noisy\":{}}}",
+             \"machine_too_noisy\":{},\"others_cpu\":{}}}",
             result.took,
             busy.p50,
             busy.p99,
@@ -82,6 +82,9 @@ fn main() {
             idle.p99,
             idle.worst,
             idle.p99 >= 3.0 || idle.worst >= 10.0,
+            result
+                .others
+                .map_or("null".into(), |share| format!("{share:.2}")),
         );
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -102,6 +105,8 @@ struct Run {
     took: f64,
     busy: Ticks,
     idle: Ticks,
+    /// The share of all cores that other processes took meanwhile.
+    others: Option<f64>,
 }
 
 /// Milliseconds between two ticks.
@@ -118,7 +123,7 @@ fn measure(runtime: &Runtime, flow: &ResetFlow, run: usize) -> Run {
     let idle = runtime.block_on(ticking(async move {
         tokio::time::sleep(span).await;
     }));
-    let start = Instant::now();
+    let (start, before) = (Instant::now(), cpu());
     let flow = flow.clone();
     let busy = runtime.block_on(ticking(async move {
         let mut running = JoinSet::new();
@@ -128,7 +133,16 @@ fn measure(runtime: &Runtime, flow: &ResetFlow, run: usize) -> Run {
         running.join_all().await;
     }));
     let took = start.elapsed().as_secs_f64() * 1e3;
-    Run { took, busy, idle }
+    let others = before.zip(cpu()).map(|(before, after)| {
+        let (all, own) = (after.all - before.all, after.own - before.own);
+        ((after.busy - before.busy - own) / all).max(0.0)
+    });
+    Run {
+        took,
+        busy,
+        idle,
+        others,
+    }
 }
 
 async fn tokens(flow: &ResetFlow, run: usize) -> Vec<String> {
@@ -186,6 +200,35 @@ async fn ticking(work: impl Future<Output = ()> + Send + 'static) -> Ticks {
         worst: percentile(&filled, 1.0),
         raw_p99: percentile(&raw, 0.99),
     }
+}
+
+/// Processor time so far, in hundredths of a second.
+struct Cpu {
+    /// Of all cores, idle or not.
+    all: f64,
+    busy: f64,
+    /// Of this process.
+    own: f64,
+}
+
+/// From `/proc/stat` and `/proc/self/stat`; Linux only.
+fn cpu() -> Option<Cpu> {
+    let numbers = |text: &str| -> Vec<f64> {
+        let words = text.split_whitespace();
+        words.map(|word| word.parse().unwrap_or(0.0)).collect()
+    };
+    let machine = std::fs::read_to_string("/proc/stat").ok()?;
+    // After the word "cpu": user, nice, system, idle, waiting for a disk, and more.
+    let machine = numbers(machine.lines().next()?.get(4..)?);
+    let own = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // After the name in brackets the 12th and 13th are user and system time.
+    let own = numbers(own.rsplit_once(')')?.1);
+    let all = machine.iter().take(8).sum();
+    Some(Cpu {
+        all,
+        busy: all - machine.get(3)? - machine.get(4)?,
+        own: own.get(11)? + own.get(12)?,
+    })
 }
 
 /// A line of `/proc/self/status` in MiB; Linux only.
