@@ -2,8 +2,8 @@
 //!
 //! A password hash takes tens of milliseconds of one core and tens of mebibytes. On the threads of
 //! an async executor it stalls every other request; on an unbounded thread pool, a few hundred
-//! resets at once take gigabytes (R39, R60). Here both are fixed numbers: one thread a core with
-//! its own reused memory, and a short queue. Beyond that the answer is [`PoolError::Busy`], at
+//! resets at once take gigabytes (R39, R60). Here both are fixed numbers: one thread for each
+//! core but one, each with its own reused memory, and a short queue. Beyond that the answer is [`PoolError::Busy`], at
 //! once.
 //!
 //! The pool knows no async runtime. Its futures can be awaited on any.
@@ -27,15 +27,15 @@ use super::{Candidate, HasherError, NewPassword, PasswordHash, PasswordHasher, S
 /// inside an async function.
 ///
 /// The threads run at ordinary priority, because the standard library has no portable way to lower
-/// it. On a host that must answer within a millisecond under full hashing load, give the pool one
-/// thread less than there are cores.
+/// it. That is why one core is left to the host. A machine that does nothing else than hash may use
+/// them all ([`builder`](HashPool::builder)), and gets more hashes a second for later ticks.
 #[derive(Clone)]
 pub struct HashPool {
     handle: Arc<Handle>,
 }
 
 impl HashPool {
-    /// One thread a core, and room for 16 waiting jobs a thread.
+    /// One thread for each core but one (and at least one), and room for 16 waiting jobs a core.
     ///
     /// # Errors
     ///
@@ -174,14 +174,16 @@ impl HashPoolBuilder {
     ///
     /// The system's error if it refuses a thread. Those already started end.
     pub fn build(self) -> io::Result<HashPool> {
-        let threads = self
-            .threads
-            .or_else(|| thread::available_parallelism().ok())
-            .unwrap_or(NonZeroUsize::MIN)
-            .get();
+        let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        // One core stays free for the host: with all of them hashing, a thread of the executor that
+        // wakes up waits for the kernel's next tick (`benches/light.rs`).
+        let threads = match self.threads {
+            Some(threads) => threads.get(),
+            None => cores.get().saturating_sub(1).max(1),
+        };
         let queue = self
             .queue
-            .unwrap_or_else(|| threads.saturating_mul(QUEUE_PER_THREAD));
+            .unwrap_or_else(|| cores.get().saturating_mul(QUEUE_PER_CORE));
         let shared = Arc::new(Shared {
             hasher: self.hasher,
             threads,
@@ -252,7 +254,7 @@ impl PoolError {
     }
 }
 
-const QUEUE_PER_THREAD: usize = 16;
+const QUEUE_PER_CORE: usize = 16;
 
 /// Stops the threads when the last pool is gone. The threads hold [`Shared`] only, or they would
 /// keep themselves alive.
