@@ -88,9 +88,8 @@ fn main() {
         );
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let hashing = threads.map_or(cores, NonZeroUsize::get);
-    // Once more than threads: what the rest of a completion may take.
-    let bound = (hashing as f64 + 1.0) * HASH_MIB;
+    let hashing = threads.map_or((cores - 1).max(1), NonZeroUsize::get);
+    let bound = (cores as f64 + 1.0) * HASH_MIB;
     if let (Some(idle), Some(peak)) = (idle_memory, memory("VmHWM")) {
         println!(
             "{{\"bench\":\"light\",\"case\":\"memory\",\"over_idle_mib\":{:.1},\
