@@ -9,6 +9,7 @@ use crate::error::{Backend, BackendError};
 use crate::flow::ResetFlow;
 use crate::flow::worker::contain;
 use crate::queue::Task;
+use crate::random;
 use crate::store::Reach;
 use crate::token::state::{ClaimId, Revocation, Settlement};
 use crate::token::{Freshness, TokenRecord};
@@ -102,8 +103,12 @@ impl ResetFlow {
             .tokens
             .abandoned(claim, now, until, SWEEP_BATCH)
             .await;
-        let abandoned = abandoned.map_err(|e| failed(Backend::Tokens, e))?;
+        let mut abandoned = abandoned.map_err(|e| failed(Backend::Tokens, e))?;
         let count = u32::try_from(abandoned.len()).unwrap_or(u32::MAX);
+        // From a random place on, so that one account whose look-up hangs, and with it ends every
+        // sweep, does not always stand before the same others.
+        let first = random::below(self.core.random.as_ref(), count.into()).unwrap_or(0);
+        abandoned.rotate_left(usize::try_from(first).unwrap_or(0));
         let mut outcome = Ok(());
         for record in &abandoned {
             // One that fails, or panics, does not stop the others.
