@@ -10,7 +10,7 @@ use std::time::Duration;
 use password_reset::ResetFlow;
 use password_reset::account::{Account, Address, Client, Credential, Identifier, UserId};
 use password_reset::flow::Parts;
-use password_reset::mail::{LinkBase, Mailbox, Site};
+use password_reset::mail::{Kind, LinkBase, Mailbox, Site};
 use password_reset::memory::{MemoryLimiter, MemoryQueue, MemoryTokens};
 use password_reset::password::{Argon2id, Candidate, Context, HashPool, PasswordHash, Policy};
 use password_reset::testing::{ManualClock, MemoryUsers, Outbox};
@@ -69,7 +69,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let typed = Candidate::parse("a quiet harbour at dawn")?;
     let same = hashing.verify(typed, PasswordHash::parse(&stored)?).await?;
     println!("she logs in with it: {same}");
+    clock.advance(Duration::from_secs(2));
     flow.worker().run_due().await;
-    println!("and she is told: {:?}", outbox.messages().last());
+    let notice = outbox.messages().pop().ok_or("no notice came")?;
+    assert_eq!(notice.kind, Kind::PasswordChanged);
+    println!("and she is told: {notice:?}");
     Ok(())
 }

@@ -459,6 +459,63 @@ pub enum SessionScope {
 
 /// The application's users.
 ///
+/// On SQL, `set_password` is one statement, `UPDATE users SET password_hash = ? WHERE id = ? AND
+/// password_hash = ?`, and its row count is the answer. In memory:
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::Mutex;
+/// use password_reset::account::{
+///     Account, Address, Credential, Identifier, SessionScope, Swap, UserId, UserStore,
+/// };
+/// use password_reset::error::BoxError;
+/// use password_reset::password::PasswordHash;
+///
+/// struct Row { mail: String, hash: String, sessions: u32 }
+/// struct Users(Mutex<HashMap<String, Row>>);
+///
+/// fn account(id: &str, row: &Row) -> Result<Account, BoxError> {
+///     let credential = Credential::Password(PasswordHash::parse(&row.hash)?);
+///     Ok(Account::new(UserId::parse(id)?, credential).verified(Address::parse(&row.mail)?))
+/// }
+///
+/// #[password_reset::async_trait]
+/// impl UserStore for Users {
+///     async fn find(&self, identifier: &Identifier) -> Result<Option<Account>, BoxError> {
+///         let users = self.0.lock().map_err(|_| "poisoned")?;
+///         let found = users.iter().find(|(_, row)| row.mail == identifier.as_str());
+///         found.map(|(id, row)| account(id, row)).transpose()
+///     }
+///
+///     async fn account(&self, user: &UserId) -> Result<Option<Account>, BoxError> {
+///         let users = self.0.lock().map_err(|_| "poisoned")?;
+///         users.get(user.as_str()).map(|row| account(user.as_str(), row)).transpose()
+///     }
+///
+///     async fn set_password(
+///         &self,
+///         user: &UserId,
+///         expected: &Credential,
+///         new: &PasswordHash,
+///     ) -> Result<Swap, BoxError> {
+///         let mut users = self.0.lock().map_err(|_| "poisoned")?;
+///         match users.get_mut(user.as_str()) {
+///             Some(row) if row.hash.as_bytes() == expected.expose() => {
+///                 row.hash = new.expose().to_owned();
+///                 Ok(Swap::Done)
+///             }
+///             _ => Ok(Swap::Stale),
+///         }
+///     }
+///
+///     async fn end_sessions(&self, user: &UserId, _: SessionScope) -> Result<(), BoxError> {
+///         let mut users = self.0.lock().map_err(|_| "poisoned")?;
+///         users.entry(user.as_str().to_owned()).and_modify(|row| row.sessions = 0);
+///         Ok(())
+///     }
+/// }
+/// ```
+///
 /// # Contract
 ///
 /// Each line names the check of the conformance kit (`testing::kit::users`) that shows it.

@@ -32,7 +32,7 @@ use crate::error::{Backend, BackendError, BoxError};
 use crate::limit::{LimitKey, RateLimiter};
 use crate::mail::{Mailer, Site, Templates};
 use crate::password::{Context, HashPool, Policy};
-use crate::queue::JobQueue;
+use crate::queue::{JobId, JobQueue};
 use crate::random::{self, Random};
 use crate::recovery::RecoveryPolicy;
 use crate::store::{Live, TokenStore};
@@ -209,6 +209,20 @@ impl ResetFlow {
     /// Names the failed part in the audit trail and hands the error on.
     fn failed(&self, backend: Backend, step: Step, source: impl Into<BoxError>) -> BackendError {
         self.record(self.event(EventKind::BackendFailed { backend, step }));
+        BackendError::new(backend, source)
+    }
+
+    /// The same for one job, so that its events can be read together.
+    fn failed_in(
+        &self,
+        job: JobId,
+        backend: Backend,
+        step: Step,
+        source: impl Into<BoxError>,
+    ) -> BackendError {
+        let mut event = self.event(EventKind::BackendFailed { backend, step });
+        event.job = Some(job);
+        self.record(event);
         BackendError::new(backend, source)
     }
 

@@ -33,8 +33,9 @@ pub use site::{InvalidSite, LinkBase, Mailbox, Site};
 ///   error. Otherwise the provider, and whoever reads its reports, holds live links.
 /// - MUST NOT log, store or trace the body (R76, W13), and MUST NOT put it into an error.
 /// - MUST answer `Ok` only once a server has taken the mail over, and MUST come to an end by
-///   itself. The worker calls again after a transient error; [`Message::id`] stays the same, so
-///   that a provider can recognise the second try.
+///   itself. The worker calls again after a transient error. A notice keeps its [`Message::id`] then,
+///   so that a provider can recognise the second try; each try of a link is a new mail with a new
+///   link, and has an id of its own.
 ///
 /// The connection to the relay is the mailer's business: encrypt it (R88).
 ///

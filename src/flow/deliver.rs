@@ -15,7 +15,7 @@ use crate::error::{Backend, BackendError};
 use crate::flow::ResetFlow;
 use crate::limit::Decision;
 use crate::mail::{Kind, Message, PasswordChanged, ResetLink};
-use crate::queue::{LeasedJob, Task};
+use crate::queue::{JobId, LeasedJob, Task};
 use crate::store::Insert;
 use crate::token::state::Revocation;
 use crate::token::{Claims, Epoch, Freshness, LinkToken, Purpose, TokenRecord};
@@ -79,7 +79,8 @@ impl ResetFlow {
         mut event: Event,
     ) -> Result<(), Undone> {
         let core = &self.core;
-        let failed = |backend, source| self.failed(backend, Step::Deliver, source);
+        let job = leased.job.id;
+        let failed = |backend, source| self.failed_in(job, backend, Step::Deliver, source);
         let found = core
             .users
             .find(identifier)
@@ -267,10 +268,10 @@ impl ResetFlow {
                 core.settings.link_life,
                 account.locale.as_deref(),
             ))
-            .map_err(|e| self.failed(Backend::Templates, Step::Deliver, e))?;
+            .map_err(|e| self.failed_in(leased.job.id, Backend::Templates, Step::Deliver, e))?;
         let message = Message::new(Kind::ResetLink, leased.lease, &core.site, to, letter)
-            .map_err(|e| self.failed(Backend::Templates, Step::Deliver, e))?;
-        self.send(&message, Step::Deliver).await
+            .map_err(|e| self.failed_in(leased.job.id, Backend::Templates, Step::Deliver, e))?;
+        self.send(leased.job.id, &message, Step::Deliver).await
     }
 
     /// Tells one address of an account that its password was changed (R71, R72), as soon as it is.
@@ -290,7 +291,8 @@ impl ResetFlow {
         let flow = self.of(tenant.as_ref());
         let core = &flow.core;
         let account = core.users.account(user).await;
-        let account = account.map_err(|e| flow.failed(Backend::Users, Step::Notice, e))?;
+        let account =
+            account.map_err(|e| flow.failed_in(leased.job.id, Backend::Users, Step::Notice, e))?;
         if let Some(account) = account {
             // Without the key nobody can tell here; another worker may have it.
             let key = core.keyring.get(*key).ok_or(Undone::Later)?;
@@ -304,11 +306,11 @@ impl ResetFlow {
         let letter = core
             .templates
             .password_changed(&PasswordChanged::new(&core.site, *at, locale.as_deref()))
-            .map_err(|e| flow.failed(Backend::Templates, Step::Notice, e))?;
+            .map_err(|e| flow.failed_in(leased.job.id, Backend::Templates, Step::Notice, e))?;
         let kind = Kind::PasswordChanged;
         let message = Message::new(kind, leased.lease, &core.site, address.clone(), letter)
-            .map_err(|e| flow.failed(Backend::Templates, Step::Notice, e))?;
-        let sent = flow.send(&message, Step::Notice).await;
+            .map_err(|e| flow.failed_in(leased.job.id, Backend::Templates, Step::Notice, e))?;
+        let sent = flow.send(leased.job.id, &message, Step::Notice).await;
         if sent.is_err() {
             event.kind = EventKind::MailFailed {
                 attempt: leased.lease.attempt,
@@ -318,7 +320,7 @@ impl ResetFlow {
         sent.map_err(|unsent| unsent.undone)
     }
 
-    async fn send(&self, message: &Message, step: Step) -> Result<(), Unsent> {
+    async fn send(&self, job: JobId, message: &Message, step: Step) -> Result<(), Unsent> {
         self.core.mailer.send(message).await.map_err(|error| {
             let undone = if error.is_transient() {
                 Undone::Later
@@ -326,7 +328,7 @@ impl ResetFlow {
                 Undone::Never
             };
             let arrived = error.may_have_arrived();
-            let _ = self.failed(Backend::Mailer, step, error);
+            let _ = self.failed_in(job, Backend::Mailer, step, error);
             Unsent { undone, arrived }
         })
     }

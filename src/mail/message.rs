@@ -128,8 +128,8 @@ impl Message {
         self.kind
     }
 
-    /// The Message-ID with its angle brackets: the job's id at the sender's domain, the same at
-    /// every try.
+    /// The Message-ID with its angle brackets, at the sender's domain. The same at every try of a
+    /// notice; another at each try of a link, because each carries another link.
     pub fn id(&self) -> &str {
         &self.id
     }

@@ -307,7 +307,7 @@ pub enum Violation {
     #[error("do not build it only from your name, your address or the name of this service")]
     ContextWord,
     /// One character repeated, or a plain sequence.
-    #[error("do not repeat one character, and do not follow a sequence such as 123456")]
+    #[error("do not repeat one piece over and over, and do not follow a sequence such as 123456")]
     Predictable,
     /// Holds a character that cannot be typed again reliably, such as a tab, a line break or NUL.
     #[error("remove tabs, line breaks and other control characters")]

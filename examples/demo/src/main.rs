@@ -29,7 +29,7 @@ mod stop;
 mod users;
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -43,6 +43,7 @@ async fn main() -> ExitCode {
     // Failures only: what people do here is in the audit trail, not in a log.
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .with_max_level(LevelFilter::WARN)
         .init();
     match start::run(flags).await {

@@ -33,7 +33,9 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(crate) async fn run(flags: Flags) -> Result<(), BoxError> {
     let stop = Stop::listen()?;
     // First the port: when it is taken, nothing else has happened yet.
-    let listener = TcpListener::bind(flags.addr).await?;
+    let listener = TcpListener::bind(flags.addr).await;
+    let listener =
+        listener.map_err(|error| format!("{}: {error}; --addr takes another one", flags.addr))?;
     let address = listener.local_addr()?;
     let loopback = address.ip().is_loopback();
 
@@ -67,7 +69,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), BoxError> {
         limiter: Arc::clone(&limiter),
     })
     .hashing(hashing.clone())
-    // Into the table, and critical ones onto the terminal.
+    // Into the table, and warnings and worse onto the terminal.
     .audit((audit.clone(), TracingSink));
     builder = match flags.spread.map(Duration::from_millis) {
         None => builder,
@@ -88,6 +90,9 @@ pub(crate) async fn run(flags: Flags) -> Result<(), BoxError> {
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     if !loopback {
         say("not a loopback address: no mailbox is shown, and links lead to this machine only");
+    }
+    if loopback {
+        say(&format!("the mail is at http://{address}/dev/mailbox"));
     }
     say(&format!("listening on http://{address}"));
 

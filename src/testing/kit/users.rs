@@ -171,10 +171,6 @@ pub async fn an_account_is_found_by_its_address(fixture: Fixture, _: Race) {
     let (first, account) = probe.create().await;
     let (second, other) = probe.create().await;
     assert!(account.id != other.id, "two accounts share a key");
-    assert!(
-        !same_credential(&account, &other),
-        "two accounts share a credential"
-    );
     for (address, account) in [(first, account), (second, other)] {
         let found = probe.look_up(address.as_str()).await;
         let found = found.expect("an address on record is found; otherwise no mail is sent");
@@ -205,9 +201,11 @@ pub async fn swap_is_compare_and_swap(fixture: Fixture, _: Race) {
         stranger.credential,
         Credential::External,
         Credential::Password(hash()),
-        Credential::Stamp("0".into()),
+        Credential::Stamp("a stamp of nobody".into()),
     ];
-    for wrong in &wrong {
+    // Accounts may share a credential: a version number, or one hash in a fixture.
+    let is_wrong = |credential: &&Credential| credential.expose() != before.credential.expose();
+    for wrong in wrong.iter().filter(is_wrong) {
         assert_eq!(
             probe.swap(&before.id, wrong, &first).await,
             Swap::Stale,
