@@ -123,11 +123,16 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
 }
 
-impl<T: Clock + ?Sized> Clock for Arc<T> {
-    fn now(&self) -> Timestamp {
-        (**self).now()
-    }
+macro_rules! forward {
+    ($($pointer:ident),+) => { $(
+        impl<T: Clock + ?Sized> Clock for $pointer<T> {
+            fn now(&self) -> Timestamp {
+                (**self).now()
+            }
+        }
+    )+ };
 }
+forward!(Arc, Box);
 
 /// The operating system's clock.
 #[derive(Clone, Copy, Debug, Default)]
