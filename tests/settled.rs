@@ -7,8 +7,9 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{GOOD, World, client, typed, user};
+use common::{Backends, GOOD, World, client, typed, user};
 use password_reset::audit::EventKind;
+use password_reset::flow::Retry;
 use password_reset::memory::MemoryTokens;
 use password_reset::store::TokenStore;
 use password_reset::testing::{MemoryUsers, block_on};
@@ -103,6 +104,43 @@ fn the_notice_goes_to_the_addresses_from_before_the_change() {
             .collect();
         assert_eq!(told, [common::address("ada@example.com")], "call {call}");
     }
+}
+
+/// Waiting for the change is not a try: a notice that may be tried once only is sent all the same,
+/// however late the change comes.
+#[test]
+fn a_notice_waits_without_using_up_its_tries() {
+    let world = World::with(Backends::unlimited(), |builder| {
+        builder.notice_retry(Retry {
+            attempts: 1,
+            first: Duration::from_secs(10),
+            longest: Duration::from_secs(60),
+        })
+    });
+    let token = block_on(world.mailed("ada@example.com")).unwrap();
+    let verified = block_on(verified(&world.flow, &token));
+    let password = verified.parse_password(GOOD).unwrap();
+    world.faults.fail(4); // the swap, which lands later
+    assert!(block_on(verified.complete(password)).is_err());
+    for _ in 0..10 {
+        world.clock.advance(Duration::from_secs(60));
+        block_on(world.work());
+    }
+    assert_eq!(world.outbox.messages().len(), 1);
+    assert!(
+        world
+            .users
+            .set_credential(&user("1"), common::credential("$insecure$01$late"))
+    );
+    for _ in 0..10 {
+        world.clock.advance(Duration::from_secs(600));
+        block_on(world.work());
+    }
+    assert_eq!(
+        world.outbox.messages().len(),
+        2,
+        "the notice of the late change"
+    );
 }
 
 /// A notice whose change never comes is dropped without a word.

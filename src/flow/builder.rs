@@ -266,8 +266,8 @@ impl Builder {
         self
     }
 
-    /// How often the notice of a changed password is tried: 36 times by default, which is more than
-    /// a day. A notice is queued just before the change and waits for it in the same way.
+    /// How often the mail with the notice of a changed password is tried: 36 times by default, which
+    /// is about a day. Waiting for the change itself is not a try.
     pub fn notice_retry(mut self, retry: Retry) -> Self {
         self.settings.notice_retry = retry;
         self

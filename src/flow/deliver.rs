@@ -4,6 +4,8 @@
 //! a *decoy*: same shape, same life, made by the same calls, for a token that nobody ever sees.
 //! Only the mail itself differs, and it comes last.
 
+use std::time::Duration;
+
 use base64ct::{Base64UrlUnpadded, Encoding};
 
 use crate::account::{
@@ -13,6 +15,7 @@ use crate::audit::{Event, EventKind, Step, Withheld};
 use crate::clock::Timestamp;
 use crate::error::{Backend, BackendError};
 use crate::flow::ResetFlow;
+use crate::flow::settle::LONGEST_PAUSE;
 use crate::limit::Decision;
 use crate::mail::{Kind, Message, PasswordChanged, ResetLink};
 use crate::queue::{JobId, LeasedJob, Task};
@@ -20,12 +23,13 @@ use crate::store::Insert;
 use crate::token::state::Revocation;
 use crate::token::{Claims, Epoch, Freshness, LinkToken, Purpose, TokenRecord};
 
+/// How long a notice that came before its change waits at least.
+const SHORTEST_WAIT: Duration = Duration::from_secs(10);
+
 /// Why a job is not done.
 pub(crate) enum Undone {
     /// Worth another try.
     Later,
-    /// What it waits for has not happened. No failure; dropped when its tries are used up.
-    TooEarly,
     /// Will never work.
     Never,
 }
@@ -297,7 +301,7 @@ impl ResetFlow {
             // Without the key nobody can tell here; another worker may have it.
             let key = core.keyring.get(*key).ok_or(Undone::Later)?;
             if epoch.compare(key, &account) != Freshness::CredentialChanged {
-                return Err(Undone::TooEarly);
+                return flow.postpone(&leased.job.task, *at).await;
             }
         }
         let mut event = flow.event(EventKind::NoticeSent);
@@ -318,6 +322,24 @@ impl ResetFlow {
         }
         flow.record(event);
         sent.map_err(|unsent| unsent.undone)
+    }
+
+    /// Puts a notice back until its change has come, or can no longer come. As a job of its own,
+    /// because waiting is not a try; ever more rarely, because most changes that are late never
+    /// come.
+    async fn postpone(&self, notice: &Task, at: Timestamp) -> Result<(), Undone> {
+        let now = self.now();
+        if now >= at + self.core.settings.link_life + LONGEST_PAUSE {
+            return Ok(());
+        }
+        let wait = now.since(at).max(SHORTEST_WAIT);
+        let job = self.job(notice.clone(), false);
+        let mut job = job.map_err(|e| self.noted(e, Step::Notice))?;
+        job.due = now + wait;
+        let pushed = self.core.queue.push(&job).await;
+        pushed.map_err(|e| self.failed(Backend::Queue, Step::Notice, e))?;
+        self.wake(&job);
+        Ok(())
     }
 
     async fn send(&self, job: JobId, message: &Message, step: Step) -> Result<(), Unsent> {

@@ -16,7 +16,7 @@ use crate::token::{Freshness, TokenRecord};
 
 /// How long after a token's expiry a process that claimed it may still be about to change the
 /// password. Its record is kept for a week, so that even this late change is found and settled.
-const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3_600);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3_600);
 /// How long a notice waits for the change that it is about.
 const NOTICE_DELAY: Duration = Duration::from_secs(1);
 /// How many abandoned claims one round of the sweep takes.

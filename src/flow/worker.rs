@@ -110,7 +110,7 @@ impl Worker {
                 }
                 failed => {
                     if failed.is_none() {
-                        self.flow.record(self.flow.event(EventKind::WorkerPanicked));
+                        self.panicked(None);
                     }
                     report.failures = report.failures.saturating_add(1);
                     return;
@@ -174,13 +174,11 @@ impl Worker {
         let queue = &self.flow.core.queue;
         let attempt = leased.lease.attempt;
         let wait = match undone {
-            Some(Undone::Later | Undone::TooEarly) => self.retry_of(leased).wait(attempt),
+            Some(Undone::Later) => self.retry_of(leased).wait(attempt),
             _ => None,
         };
         let (told, ended) = match (&undone, wait) {
-            (None, _) | (Some(Undone::TooEarly), None) => {
-                (queue.ack(&leased.lease).await, Ended::Done)
-            }
+            (None, _) => (queue.ack(&leased.lease).await, Ended::Done),
             (Some(_), Some(wait)) => {
                 let due = self.flow.now() + self.jittered(wait);
                 self.schedule(due);
