@@ -207,7 +207,9 @@ pub enum EventKind {
         /// How many.
         count: u64,
     },
-    /// Dead records were deleted.
+    /// A dead letter was made a job again; the event names the new job.
+    Revived,
+    /// Dead records, or dead letters, were deleted.
     Purged {
         /// How many.
         count: u64,
@@ -268,6 +270,7 @@ impl EventKind {
             Self::ChangeUncertain => "password_reset_change_uncertain",
             Self::KeyMissing => "password_reset_key_missing",
             Self::Revoked { .. } => "authn_token_revoked",
+            Self::Revived => "password_reset_revived",
             Self::Purged { .. } => "password_reset_purged",
             Self::BackendFailed { .. } => "password_reset_backend_failed",
             Self::WorkerPanicked => "password_reset_worker_panicked",

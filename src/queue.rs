@@ -210,6 +210,30 @@ pub struct LeasedJob {
     pub job: Job,
 }
 
+/// A job that was given up, kept until somebody has looked at it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DeadLetter {
+    /// The name that the job had.
+    pub id: JobId,
+    /// What it was about.
+    pub task: Task,
+    /// How often it had been leased.
+    pub attempts: u32,
+    /// When it was given up.
+    pub at: Timestamp,
+}
+
+/// How many jobs a queue holds, each counted once.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct QueueLength {
+    /// Could be leased at this moment. When this number grows, workers are missing.
+    pub due: u64,
+    /// Wait for their time, or for the end of a lease.
+    pub waiting: u64,
+    /// Were given up.
+    pub dead: u64,
+}
+
 /// Where jobs wait.
 ///
 /// # Contract
@@ -228,11 +252,21 @@ pub struct LeasedJob {
 /// - Pushing and leasing at once MUST lose nothing (`no_job_is_lost_under_contention`).
 /// - `lease` MUST count the attempt (`every_lease_counts_an_attempt`). Otherwise a job that kills
 ///   its worker is tried for ever.
-/// - `ack` and `retry` MUST act for the present lease only (`an_old_lease_settles_nothing`), and
-///   end it (`a_lease_is_settled_once`, `a_retried_job_waits_for_its_time`). A lease that is over
-///   stays the present one until somebody else takes the job. Otherwise a slow worker removes a
-///   job that another one has taken over.
+/// - `ack`, `retry` and `bury` MUST act for the present lease only
+///   (`an_old_lease_settles_nothing`), and end it (`a_lease_is_settled_once`,
+///   `a_retried_job_waits_for_its_time`). A lease that is over stays the present one until
+///   somebody else takes the job. Otherwise a slow worker removes a job that another one has taken
+///   over.
 /// - `ack` MUST remove the job (`an_acknowledged_job_never_returns`).
+/// - `bury` MUST keep the job and MUST NOT let it be leased again (`a_dead_letter_is_never_leased`,
+///   `dead_letters_come_back_as_they_were`). Otherwise a poison job is tried for ever, or nobody
+///   learns whose mail was not sent.
+/// - `revive` MUST make one job of one dead letter, under the new name and with no attempt counted
+///   (`a_revived_job_starts_over`, `a_dead_letter_is_revived_once`). Under the old name the lease of
+///   a worker that was paused since could remove it.
+/// - `purge_dead` MUST delete only dead letters from before the given moment, and at most `limit`
+///   (`purging_dead_letters_spares_the_others`). They name people, so they must not stay for ever.
+/// - `length` MUST count every job once (`the_length_counts_every_job`).
 #[async_trait]
 pub trait JobQueue: Send + Sync + 'static {
     /// Appends a job.
@@ -252,6 +286,23 @@ pub trait JobQueue: Send + Sync + 'static {
     /// Ends the lease and makes the job due again at `due`; `false` when the lease is not the
     /// present one.
     async fn retry(&self, lease: &Lease, due: Timestamp) -> Result<bool, BoxError>;
+
+    /// Ends the lease and sets the job aside as a dead letter; `false` when the lease is not the
+    /// present one.
+    async fn bury(&self, lease: &Lease, at: Timestamp) -> Result<bool, BoxError>;
+
+    /// Up to `max` dead letters, those that were given up first.
+    async fn dead_letters(&self, max: u32) -> Result<Vec<DeadLetter>, BoxError>;
+
+    /// Makes the dead letter `dead` a job again that is called `id` and due at `due`; `false` when
+    /// there is no such dead letter.
+    async fn revive(&self, dead: &JobId, id: &JobId, due: Timestamp) -> Result<bool, BoxError>;
+
+    /// Deletes up to `limit` dead letters that were given up before `before`; answers how many.
+    async fn purge_dead(&self, before: Timestamp, limit: u32) -> Result<u64, BoxError>;
+
+    /// How many jobs there are at `now`. For operators; it may read the whole queue.
+    async fn length(&self, now: Timestamp) -> Result<QueueLength, BoxError>;
 }
 
 macro_rules! forward {
@@ -274,6 +325,30 @@ macro_rules! forward {
             }
             async fn retry(&self, lease: &Lease, due: Timestamp) -> Result<bool, BoxError> {
                 (**self).retry(lease, due).await
+            }
+            async fn bury(&self, lease: &Lease, at: Timestamp) -> Result<bool, BoxError> {
+                (**self).bury(lease, at).await
+            }
+            async fn dead_letters(&self, max: u32) -> Result<Vec<DeadLetter>, BoxError> {
+                (**self).dead_letters(max).await
+            }
+            async fn revive(
+                &self,
+                dead: &JobId,
+                id: &JobId,
+                due: Timestamp,
+            ) -> Result<bool, BoxError> {
+                (**self).revive(dead, id, due).await
+            }
+            async fn purge_dead(
+                &self,
+                before: Timestamp,
+                limit: u32,
+            ) -> Result<u64, BoxError> {
+                (**self).purge_dead(before, limit).await
+            }
+            async fn length(&self, now: Timestamp) -> Result<QueueLength, BoxError> {
+                (**self).length(now).await
             }
         }
     )+ };

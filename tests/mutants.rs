@@ -139,6 +139,18 @@ mod caught {
         ack_keeps_the_job => an_acknowledged_job_never_returns,
         push_reads_then_writes => no_job_is_lost_under_contention,
         lease_takes_jobs_out => a_dropped_lease_loses_no_job,
+        any_lease_buries => an_old_lease_settles_nothing,
+        the_dead_are_leased => a_dead_letter_is_never_leased,
+        burying_forgets => a_dead_letter_is_never_leased,
+        the_dead_lose_their_attempts => dead_letters_come_back_as_they_were,
+        latest_dead_first => dead_letters_come_back_as_they_were,
+        the_living_are_revived => a_revived_job_starts_over,
+        revived_under_its_old_name => a_revived_job_starts_over,
+        attempts_survive_death => a_revived_job_starts_over,
+        revive_reads_then_writes => a_dead_letter_is_revived_once,
+        purge_takes_the_living => purging_dead_letters_spares_the_others,
+        dead_purge_ignores_its_limit => purging_dead_letters_spares_the_others,
+        leased_jobs_are_not_counted => the_length_counts_every_job,
     }
 
     mutants! { limiter: crate::limiter::Limiter;

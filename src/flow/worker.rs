@@ -29,7 +29,7 @@ pub struct RunReport {
     pub done: u32,
     /// Jobs put back for another try.
     pub retried: u32,
-    /// Jobs given up.
+    /// Jobs given up; the queue keeps them as dead letters.
     pub dead: u32,
     /// Abandoned claims looked at.
     pub swept: u32,
@@ -188,7 +188,8 @@ impl Worker {
                 let mut event = self.flow.event(EventKind::DeadLetter { attempts: attempt });
                 event.job = Some(leased.job.id);
                 self.flow.record(event);
-                (queue.ack(&leased.lease).await, Ended::Dead)
+                let buried = queue.bury(&leased.lease, self.flow.now()).await;
+                (buried, Ended::Dead)
             }
         };
         match told {

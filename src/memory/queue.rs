@@ -1,6 +1,6 @@
 //! Jobs in a map and in the order in which they are due.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use super::{NoRoom, lock};
 use crate::clock::Timestamp;
 use crate::error::BoxError;
-use crate::queue::{Job, JobId, JobQueue, Lease, LeasedJob};
+use crate::queue::{DeadLetter, Job, JobId, JobQueue, Lease, LeasedJob, QueueLength};
 
 /// A [`JobQueue`] in memory. Clones share their jobs.
 ///
@@ -18,7 +18,7 @@ use crate::queue::{Job, JobId, JobQueue, Lease, LeasedJob};
 pub struct MemoryQueue(Arc<Mutex<Inner>>);
 
 impl MemoryQueue {
-    /// An empty queue for at most `jobs` jobs; `push` fails when it is full.
+    /// An empty queue for at most `jobs` jobs, dead letters included; `push` fails when it is full.
     pub fn with_capacity(jobs: usize) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             capacity: jobs,
@@ -64,6 +64,27 @@ impl JobQueue for MemoryQueue {
     async fn retry(&self, lease: &Lease, due: Timestamp) -> Result<bool, BoxError> {
         Ok(lock(&self.0).retry(lease, due))
     }
+
+    async fn bury(&self, lease: &Lease, at: Timestamp) -> Result<bool, BoxError> {
+        Ok(lock(&self.0).bury(lease, at))
+    }
+
+    async fn dead_letters(&self, max: u32) -> Result<Vec<DeadLetter>, BoxError> {
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        Ok(lock(&self.0).dead.values().take(max).cloned().collect())
+    }
+
+    async fn revive(&self, dead: &JobId, id: &JobId, due: Timestamp) -> Result<bool, BoxError> {
+        lock(&self.0).revive(dead, id, due)
+    }
+
+    async fn purge_dead(&self, before: Timestamp, limit: u32) -> Result<u64, BoxError> {
+        Ok(lock(&self.0).purge_dead(before, limit))
+    }
+
+    async fn length(&self, now: Timestamp) -> Result<QueueLength, BoxError> {
+        Ok(lock(&self.0).length(now))
+    }
 }
 
 #[derive(Default)]
@@ -72,6 +93,7 @@ struct Inner {
     pushed: u64,
     jobs: HashMap<JobId, Waiting>,
     order: BTreeSet<(Timestamp, u64, JobId)>,
+    dead: BTreeMap<(Timestamp, JobId), DeadLetter>,
 }
 
 struct Waiting {
@@ -96,10 +118,10 @@ impl Waiting {
 
 impl Inner {
     fn push(&mut self, job: &Job) -> Result<(), BoxError> {
-        if self.jobs.contains_key(&job.id) {
+        if self.jobs.contains_key(&job.id) || self.grave(&job.id).is_some() {
             return Err("the job's id is taken".into());
         }
-        if self.jobs.len() >= self.capacity {
+        if self.jobs.len() + self.dead.len() >= self.capacity {
             return Err(NoRoom { what: "job" }.into());
         }
         let waiting = Waiting {
@@ -140,12 +162,15 @@ impl Inner {
     }
 
     fn ack(&mut self, lease: &Lease) -> bool {
+        self.take(lease).is_some()
+    }
+
+    /// Takes a job out whose lease is this one.
+    fn take(&mut self, lease: &Lease) -> Option<Waiting> {
         let held = self.jobs.get(&lease.job).filter(|w| w.is_held_by(lease));
-        let Some(place) = held.map(Waiting::place) else {
-            return false;
-        };
+        let place = held.map(Waiting::place)?;
         self.order.remove(&place);
-        self.jobs.remove(&lease.job).is_some()
+        self.jobs.remove(&lease.job)
     }
 
     fn retry(&mut self, lease: &Lease, due: Timestamp) -> bool {
@@ -161,6 +186,65 @@ impl Inner {
         waiting.next = due;
         self.order.insert(waiting.place());
         true
+    }
+
+    fn bury(&mut self, lease: &Lease, at: Timestamp) -> bool {
+        let Some(Waiting { job, attempt, .. }) = self.take(lease) else {
+            return false;
+        };
+        let letter = DeadLetter {
+            id: job.id,
+            task: job.task,
+            attempts: attempt,
+            at,
+        };
+        self.dead.insert((at, job.id), letter);
+        true
+    }
+
+    /// Where a dead letter is kept. There are few.
+    fn grave(&self, dead: &JobId) -> Option<(Timestamp, JobId)> {
+        self.dead.keys().find(|(_, id)| id == dead).copied()
+    }
+
+    fn revive(&mut self, dead: &JobId, id: &JobId, due: Timestamp) -> Result<bool, BoxError> {
+        let Some((grave, letter)) = self.grave(dead).and_then(|g| self.dead.remove_entry(&g))
+        else {
+            return Ok(false);
+        };
+        let job = Job {
+            id: *id,
+            due,
+            task: letter.task.clone(),
+        };
+        let pushed = self.push(&job);
+        if pushed.is_err() {
+            self.dead.insert(grave, letter);
+        }
+        pushed.map(|()| true)
+    }
+
+    fn purge_dead(&mut self, before: Timestamp, limit: u32) -> u64 {
+        let mut purged = 0;
+        while purged < u64::from(limit)
+            && let Some(first) = self.dead.first_entry()
+            && first.key().0 < before
+        {
+            first.remove();
+            purged += 1;
+        }
+        purged
+    }
+
+    fn length(&self, now: Timestamp) -> QueueLength {
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let due = self.order.iter().take_while(|(next, ..)| *next <= now);
+        let due = count(due.count());
+        QueueLength {
+            due,
+            waiting: count(self.jobs.len()).saturating_sub(due),
+            dead: count(self.dead.len()),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::error::BoxError;
 use crate::limit::{Decision, LimitKey, Quota, RateLimiter};
 use crate::mail::{Letter, MailError, Mailer, Message, PasswordChanged, ResetLink, Templates};
 use crate::password::{Candidate, HasherError, NewPassword, PasswordHash, PasswordHasher, Scratch};
-use crate::queue::{Job, JobQueue, Lease, LeasedJob};
+use crate::queue::{DeadLetter, Job, JobId, JobQueue, Lease, LeasedJob, QueueLength};
 use crate::recovery::{Recovery, RecoveryAttempt, RecoveryPolicy};
 use crate::store::{Insert, Live, Reach, TokenStore};
 use crate::testing::lock;
@@ -305,6 +305,11 @@ guarded!("queue", JobQueue {
     fn lease(now: Timestamp, until: Timestamp, max: u32) -> Vec<LeasedJob>, BoxError;
     fn ack(lease: &Lease) -> bool, BoxError;
     fn retry(lease: &Lease, due: Timestamp) -> bool, BoxError;
+    fn bury(lease: &Lease, at: Timestamp) -> bool, BoxError;
+    fn dead_letters(max: u32) -> Vec<DeadLetter>, BoxError;
+    fn revive(dead: &JobId, id: &JobId, due: Timestamp) -> bool, BoxError;
+    fn purge_dead(before: Timestamp, limit: u32) -> u64, BoxError;
+    fn length(now: Timestamp) -> QueueLength, BoxError;
 });
 
 guarded!("limiter", RateLimiter {

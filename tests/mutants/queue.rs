@@ -5,7 +5,9 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use password_reset::Timestamp;
 use password_reset::error::BoxError;
-use password_reset::queue::{Job, JobQueue, Lease, LeasedJob, Task};
+use password_reset::queue::{
+    DeadLetter, Job, JobId, JobQueue, Lease, LeasedJob, QueueLength, Task,
+};
 use tokio::task::yield_now;
 
 #[derive(Clone)]
@@ -14,11 +16,21 @@ struct Row {
     next: Timestamp,
     attempt: u32,
     leased: bool,
+    dead: Option<Timestamp>,
 }
 
 impl Row {
     fn held_by(&self, lease: &Lease) -> bool {
         self.job.id == lease.job && self.leased && self.attempt == lease.attempt
+    }
+
+    fn letter(&self, at: Timestamp) -> DeadLetter {
+        DeadLetter {
+            id: self.job.id,
+            task: self.job.task.clone(),
+            attempts: self.attempt,
+            at,
+        }
     }
 }
 
@@ -65,6 +77,7 @@ impl JobQueue for Queue {
             job,
             attempt: 0,
             leased: false,
+            dead: None,
         };
         if self.is("push_reads_then_writes") {
             let mut all = self.rows(|rows| rows.clone());
@@ -84,6 +97,7 @@ impl JobQueue for Queue {
         max: u32,
     ) -> Result<Vec<LeasedJob>, BoxError> {
         let is_due = |row: &Row| match self.defect {
+            _ if row.dead.is_some() && !self.is("the_dead_are_leased") => false,
             "due_is_ignored" => !row.leased || row.next <= now,
             "leased_for_ever" => !row.leased && row.next <= now,
             "leases_do_not_hold" => row.job.due <= now,
@@ -171,6 +185,108 @@ impl JobQueue for Queue {
                 row.attempt = 0;
             }
             true
+        }))
+    }
+
+    async fn bury(&self, lease: &Lease, at: Timestamp) -> Result<bool, BoxError> {
+        Ok(self.rows(|rows| {
+            let any = self.is("any_lease_buries");
+            let mut held = rows.iter_mut().filter(|row| row.dead.is_none());
+            let held = held.find(|row| self.holds(row, lease) || (any && row.job.id == lease.job));
+            let Some(row) = held else {
+                return false;
+            };
+            row.leased = false;
+            row.dead = Some(at);
+            if self.is("the_dead_lose_their_attempts") {
+                row.attempt = 0;
+            }
+            let id = row.job.id;
+            if self.is("burying_forgets") {
+                rows.retain(|row| row.job.id != id);
+            }
+            true
+        }))
+    }
+
+    async fn dead_letters(&self, max: u32) -> Result<Vec<DeadLetter>, BoxError> {
+        let mut dead: Vec<_> = self.rows(|rows| {
+            let dead = rows.iter().filter_map(|row| Some(row.letter(row.dead?)));
+            dead.collect()
+        });
+        dead.sort_by_key(|dead| dead.at);
+        if self.is("latest_dead_first") {
+            dead.reverse();
+        }
+        dead.truncate(max as usize);
+        Ok(dead)
+    }
+
+    async fn revive(&self, dead: &JobId, id: &JobId, due: Timestamp) -> Result<bool, BoxError> {
+        let is_dead = |row: &Row| {
+            row.job.id == *dead && (row.dead.is_some() || self.is("the_living_are_revived"))
+        };
+        if self.is("revive_reads_then_writes") {
+            let found = self.rows(|rows| rows.iter().find(|row| is_dead(row)).cloned());
+            yield_now().await;
+            let Some(mut row) = found else {
+                return Ok(false);
+            };
+            row.job.id = *id;
+            (row.next, row.attempt, row.dead) = (due, 0, None);
+            self.rows(|rows| {
+                rows.retain(|row| row.job.id != *dead);
+                rows.push(row);
+            });
+            return Ok(true);
+        }
+        Ok(self.rows(|rows| {
+            let Some(row) = rows.iter_mut().find(|row| is_dead(row)) else {
+                return false;
+            };
+            if !self.is("revived_under_its_old_name") {
+                row.job.id = *id;
+            }
+            if !self.is("attempts_survive_death") {
+                row.attempt = 0;
+            }
+            (row.next, row.dead) = (due, None);
+            true
+        }))
+    }
+
+    async fn purge_dead(&self, before: Timestamp, limit: u32) -> Result<u64, BoxError> {
+        let mut left = match self.defect {
+            "dead_purge_ignores_its_limit" => u32::MAX,
+            _ => limit,
+        };
+        let old = |row: &Row| match self.defect {
+            "purge_takes_the_living" => row.dead.is_none_or(|at| at < before),
+            _ => row.dead.is_some_and(|at| at < before),
+        };
+        Ok(self.rows(|rows| {
+            rows.sort_by_key(|row| row.dead);
+            let all = rows.len();
+            rows.retain(|row| {
+                let purged = left > 0 && old(row);
+                left -= u32::from(purged);
+                !purged
+            });
+            (all - rows.len()) as u64
+        }))
+    }
+
+    async fn length(&self, now: Timestamp) -> Result<QueueLength, BoxError> {
+        let leased = self.is("leased_jobs_are_not_counted");
+        Ok(self.rows(|rows| {
+            let count = |is: &dyn Fn(&&Row) -> bool| rows.iter().filter(is).count() as u64;
+            QueueLength {
+                due: count(&|row| row.dead.is_none() && row.next <= now),
+                waiting: count(&|row| {
+                    row.dead.is_none() && row.next > now && !(leased && row.leased)
+                }),
+                dead: count(&|row| row.dead.is_some()),
+            }
         }))
     }
 }

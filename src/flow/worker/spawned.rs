@@ -133,7 +133,8 @@ impl Worker {
     ///
     /// Wakes up when a job that this process queued is due, and asks the queue every
     /// [`poll`](WorkerOptions::poll) for what other processes queued; sweeps every 15 seconds and
-    /// purges every 10 minutes. When the queue fails it waits, twice as long each time up to 30
+    /// purges every 10 minutes, a thousand records
+    /// at a time. When the queue fails it waits, twice as long each time up to 30
     /// seconds.
     ///
     /// # Panics
@@ -159,8 +160,10 @@ impl Worker {
                 next_sweep = Instant::now() + SWEEP_EVERY;
             }
             if next_purge <= Instant::now() {
-                let _ = timeout(limit, contain(self.flow.purge(PURGE_BATCH))).await;
-                next_purge = Instant::now() + PURGE_EVERY;
+                // One batch at a time, so that nobody waits behind a large one; more of them
+                // while there is more.
+                let more = self.purge_within(limit).await;
+                next_purge = Instant::now() + if more { poll } else { PURGE_EVERY };
             }
             // Before the queue is asked: a job that is pushed from now on rings again.
             let rings = self.flow.core.alarm.until(self.flow.now());
@@ -210,6 +213,16 @@ impl Worker {
             let _ = self.flow.failed(Backend::Tokens, Step::Sweep, TOO_LONG);
             report.failures = report.failures.saturating_add(1);
         }
+    }
+
+    /// Whether a batch was full.
+    async fn purge_within(&self, limit: Duration) -> bool {
+        let records = timeout(limit, contain(self.flow.purge(PURGE_BATCH))).await;
+        let letters = contain(self.flow.purge_dead_letters(PURGE_BATCH));
+        let letters = timeout(limit, letters).await;
+        [records, letters]
+            .iter()
+            .any(|purged| matches!(purged, Ok(Some(Ok(count))) if *count >= u64::from(PURGE_BATCH)))
     }
 
     async fn lease_within(

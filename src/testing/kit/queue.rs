@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Answered, RACERS, Race, at, cut, fresh, just_before, word};
 use crate::account::{Address, Identifier, Tenant, UserId};
 use crate::clock::Timestamp;
-use crate::queue::{Job, JobId, JobQueue, Lease, LeasedJob, Task};
+use crate::queue::{DeadLetter, Job, JobId, JobQueue, Lease, LeasedJob, QueueLength, Task};
 use crate::token::{Epoch, KeyId};
 
 /// The one list of this trait's promises.
@@ -29,6 +29,12 @@ macro_rules! __queue_promises {
             an_acknowledged_job_never_returns
             no_job_is_lost_under_contention
             a_dropped_lease_loses_no_job
+            a_dead_letter_is_never_leased
+            dead_letters_come_back_as_they_were
+            a_revived_job_starts_over
+            a_dead_letter_is_revived_once
+            purging_dead_letters_spares_the_others
+            the_length_counts_every_job
         ] $($rest)* }
     };
 }
@@ -95,6 +101,37 @@ impl Probe {
 
     async fn retry(&self, lease: &Lease, due: Timestamp) -> bool {
         self.0.retry(lease, due).await.answered("retry")
+    }
+
+    async fn bury(&self, lease: &Lease, now: Timestamp) -> bool {
+        self.0.bury(lease, now).await.answered("bury")
+    }
+
+    async fn dead(&self, max: u32) -> Vec<DeadLetter> {
+        self.0.dead_letters(max).await.answered("dead_letters")
+    }
+
+    async fn revive(&self, dead: &JobId, id: &JobId, due: Timestamp) -> bool {
+        self.0.revive(dead, id, due).await.answered("revive")
+    }
+
+    async fn purge_dead(&self, before: Timestamp, limit: u32) -> u64 {
+        self.0
+            .purge_dead(before, limit)
+            .await
+            .answered("purge_dead")
+    }
+
+    async fn length(&self, now: Timestamp) -> QueueLength {
+        self.0.length(now).await.answered("length")
+    }
+
+    /// A job that was leased once and given up at `now`.
+    async fn buried(&self, now: Timestamp) -> Job {
+        let job = self.pushed(at(0)).await;
+        let lease = self.only(at(0), at(60)).await;
+        assert!(self.bury(&lease, now).await, "the present worker gives up");
+        job
     }
 }
 
@@ -276,7 +313,9 @@ pub async fn an_old_lease_settles_nothing(store: Store, _: Race) {
         attempt: 0,
     };
     assert!(
-        !store.ack(&never).await && !store.retry(&never, at(9)).await,
+        !store.ack(&never).await
+            && !store.retry(&never, at(9)).await
+            && !store.bury(&never, at(9)).await,
         "nobody holds it"
     );
     let old = store.only(at(0), at(60)).await;
@@ -292,6 +331,7 @@ pub async fn an_old_lease_settles_nothing(store: Store, _: Race) {
     for lease in [old, never, future, unknown] {
         assert!(!store.ack(&lease).await, "{why}");
         assert!(!store.retry(&lease, at(61)).await, "{why}");
+        assert!(!store.bury(&lease, at(61)).await, "{why}");
     }
     assert!(store.lease(at(119), at(180), 10).await.is_empty(), "{why}");
     // The lease is over, but nobody took the job: its worker may still finish.
@@ -315,10 +355,10 @@ pub async fn a_lease_is_settled_once(store: Store, race: Race) {
             .run((0..RACERS).map(|racer| {
                 let store = store.clone();
                 async move {
-                    if (racer + round) % 2 == 0 {
-                        store.ack(&lease).await
-                    } else {
-                        store.retry(&lease, at(70)).await
+                    match (racer + round) % 3 {
+                        0 => store.ack(&lease).await,
+                        1 => store.retry(&lease, at(70)).await,
+                        _ => store.bury(&lease, at(70)).await,
                     }
                 }
             }))
@@ -326,7 +366,7 @@ pub async fn a_lease_is_settled_once(store: Store, race: Race) {
         let settled = settled.into_iter().filter(|settled| *settled).count();
         assert_eq!(
             settled, 1,
-            "a job was both finished and put back, or neither"
+            "a job was finished, put back and given up at once, or none of it"
         );
         for rest in store.lease(at(70), at(130), 10).await {
             assert!(store.ack(&rest.lease).await);
@@ -440,4 +480,168 @@ pub async fn a_dropped_lease_loses_no_job(store: Store, race: Race) {
             "the lease that was given is not good"
         );
     }
+}
+
+/// Given up is given up, and its lease is over.
+pub async fn a_dead_letter_is_never_leased(store: Store, _: Race) {
+    let store = Probe(store);
+    let job = store.pushed(at(0)).await;
+    let waiting = store.pushed(at(500)).await;
+    let lease = store.only(at(0), at(60)).await;
+    assert!(
+        store.bury(&lease, at(1)).await,
+        "the present worker gives up"
+    );
+    let why = "a lease that was ended still settles";
+    assert!(!store.ack(&lease).await, "{why}");
+    assert!(!store.retry(&lease, at(0)).await, "{why}");
+    assert!(!store.bury(&lease, at(2)).await, "{why}");
+    let far = Timestamp::from_unix_micros(i64::MAX);
+    assert!(
+        store.lease(at(400), at(460), 10).await.is_empty(),
+        "a poison job is tried for ever"
+    );
+    let other = store.only(at(9_999), at(10_000)).await;
+    assert_eq!(other.job, waiting.id, "giving one job up took another");
+    assert!(store.ack(&other).await);
+    assert!(
+        store.lease(far, far, 10).await.is_empty(),
+        "a poison job comes back at the end of time"
+    );
+    let dead: Vec<_> = store.dead(10).await.iter().map(|dead| dead.id).collect();
+    assert_eq!(dead, [job.id], "nobody learns whose mail was not sent");
+}
+
+/// Content, attempts and time survive; who was given up first comes first.
+pub async fn dead_letters_come_back_as_they_were(store: Store, _: Race) {
+    let store = Probe(store);
+    let unreadable = Task::Unreadable((0..=u8::MAX).collect());
+    let mut expected = Vec::new();
+    for (second, task) in [(50, Some(unreadable)), (10, None), (40, None)] {
+        let mut job = job(at(0));
+        job.task = task.unwrap_or(job.task);
+        store.push(&job).await;
+        let first = store.only(at(0), at(60)).await;
+        assert!(store.retry(&first, at(5)).await);
+        let second_try = store.only(at(5), at(65)).await;
+        assert!(store.bury(&second_try, at(second)).await);
+        expected.push(DeadLetter {
+            id: job.id,
+            task: job.task,
+            attempts: 2,
+            at: at(second),
+        });
+    }
+    expected.sort_by_key(|dead| dead.at);
+    let why = "an operator cannot tell what was not sent";
+    assert_eq!(store.dead(10).await, expected, "{why}");
+    assert!(store.dead(0).await.is_empty(), "at most none");
+    expected.truncate(2);
+    assert_eq!(store.dead(2).await, expected, "{why}");
+}
+
+/// Under a new name, with no attempt counted, and out of the reach of every old lease.
+pub async fn a_revived_job_starts_over(store: Store, _: Race) {
+    let store = Probe(store);
+    let job = store.pushed(at(0)).await;
+    let old = store.only(at(0), at(60)).await;
+    let id = JobId::from_bytes(fresh());
+    assert!(
+        !store.revive(&job.id, &id, at(0)).await,
+        "a job that somebody works on is doubled"
+    );
+    assert!(store.bury(&old, at(1)).await);
+    let unknown = JobId::from_bytes(fresh());
+    assert!(
+        !store.revive(&unknown, &id, at(0)).await,
+        "nothing was revived"
+    );
+    assert!(
+        store.revive(&job.id, &id, at(30)).await,
+        "a dead letter stays dead"
+    );
+    assert!(!store.revive(&job.id, &id, at(30)).await, "revived twice");
+    assert!(store.dead(10).await.is_empty(), "alive and dead at once");
+    assert!(
+        store
+            .lease(just_before(at(30)), at(90), 10)
+            .await
+            .is_empty(),
+        "due means due"
+    );
+    let leased = store.lease(at(30), at(90), 10).await;
+    let [again] = leased.as_slice() else {
+        panic!("the mail is lost, or sent twice");
+    };
+    assert_eq!(again.job.id, id, "its name");
+    assert_eq!(again.job.task, job.task, "its content");
+    assert_eq!(again.lease.attempt, 1, "a revived job is given up at once");
+    let why = "a worker that was paused since removes the job: the mail is lost";
+    assert!(!store.ack(&old).await, "{why}");
+    assert!(!store.retry(&old, at(0)).await, "{why}");
+    assert!(store.ack(&again.lease).await, "its worker finishes it");
+}
+
+/// Of all operators that revive one dead letter at once, one does.
+pub async fn a_dead_letter_is_revived_once(store: Store, race: Race) {
+    let store = Probe(store);
+    for _ in 0..race.rounds {
+        let dead = store.buried(at(1)).await.id;
+        let revived = race
+            .run((0..RACERS).map(|_| {
+                let store = store.clone();
+                async move {
+                    store
+                        .revive(&dead, &JobId::from_bytes(fresh()), at(2))
+                        .await
+                }
+            }))
+            .await;
+        let revived = revived.into_iter().filter(|revived| *revived).count();
+        assert_eq!(revived, 1, "the mail is sent more than once, or never");
+        let lease = store.only(at(2), at(62)).await;
+        assert!(store.ack(&lease).await);
+    }
+}
+
+/// Only dead letters, only old ones, no more than asked.
+pub async fn purging_dead_letters_spares_the_others(store: Store, _: Race) {
+    let store = Probe(store);
+    let mut dead = Vec::new();
+    for second in [10, 20, 30, 40] {
+        dead.push(store.buried(at(second)).await.id);
+    }
+    let waiting = store.pushed(at(0)).await;
+    assert_eq!(store.purge_dead(at(40), 0).await, 0, "at most none");
+    assert_eq!(store.purge_dead(at(10), 10).await, 0, "purged too early");
+    assert_eq!(store.purge_dead(at(40), 2).await, 2, "at most two");
+    let left: Vec<_> = store.dead(10).await.iter().map(|dead| dead.id).collect();
+    assert_eq!(left, dead.split_off(2), "the oldest go first");
+    assert_eq!(
+        store.purge_dead(at(40), 10).await,
+        1,
+        "personal data stays for ever"
+    );
+    assert_eq!(store.dead(10).await.len(), 1, "a dead letter is lost");
+    let lease = store.only(at(0), at(60)).await;
+    assert_eq!(lease.job, waiting.id, "a job that waits is lost");
+}
+
+/// Due, waiting, leased and dead ones, each once.
+pub async fn the_length_counts_every_job(store: Store, _: Race) {
+    let store = Probe(store);
+    let length = |due, waiting, dead| QueueLength { due, waiting, dead };
+    assert_eq!(store.length(at(0)).await, length(0, 0, 0));
+    store.buried(at(1)).await;
+    let leased = store.pushed(at(0)).await;
+    let lease = store.only(at(0), at(60)).await;
+    assert_eq!(lease.job, leased.id);
+    for second in [10, 20, 30] {
+        store.pushed(at(second)).await;
+    }
+    assert_eq!(store.length(at(5)).await, length(0, 4, 1));
+    assert_eq!(store.length(at(20)).await, length(2, 2, 1));
+    assert_eq!(store.length(at(60)).await, length(4, 0, 1), "a lost lease");
+    assert!(store.ack(&lease).await);
+    assert_eq!(store.length(at(60)).await, length(3, 0, 1));
 }

@@ -32,12 +32,16 @@ CREATE TABLE password_reset_jobs (
     due          INTEGER NOT NULL,
     leased_until INTEGER,
     attempt      INTEGER NOT NULL CHECK (attempt BETWEEN 0 AND 4294967295),
-    task         BLOB    NOT NULL
+    task         BLOB    NOT NULL,
+    -- Set for dead letters; their `due` is the end of time, so that no lease meets them.
+    dead_at      INTEGER
 ) STRICT, WITHOUT ROWID;
 
 -- Read in the order of `due`; jobs under a lease are skipped in the index itself. They are never
 -- more than what all workers together hold.
 CREATE INDEX password_reset_jobs_due ON password_reset_jobs (due, leased_until);
+
+CREATE INDEX password_reset_jobs_dead ON password_reset_jobs (dead_at) WHERE dead_at IS NOT NULL;
 
 CREATE TABLE password_reset_limits (
     key       BLOB    NOT NULL PRIMARY KEY CHECK (length(key) = 32),
