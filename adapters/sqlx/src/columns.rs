@@ -26,7 +26,6 @@ pub(crate) struct TokenColumns {
 }
 
 /// The columns that a token's life is written in; the others are written once.
-#[derive(Clone)]
 pub(crate) struct StateColumns {
     pub(crate) claim: Option<Vec<u8>>,
     pub(crate) hold_until: Option<i64>,

@@ -1,5 +1,9 @@
 //! What can go wrong between a backend and its database.
 
+use std::io;
+
+use crate::driver::{self, Verdict};
+
 /// A database did not do what a backend asked of it.
 ///
 /// Prints its own layer only; what the database said is in `source()`. No variant carries a value
@@ -10,9 +14,13 @@ pub enum Error {
     /// No connection, or no lock on the database, became free in time.
     #[error("the database is busy")]
     Busy(#[source] sqlx::Error),
-    /// Other processes kept changing the same row. Nothing was changed by this call.
-    #[error("too many others are changing the same row")]
-    Contended,
+    /// The database let others go first, again and again. Nothing was changed by this call.
+    #[error("too many others are changing the same rows")]
+    Contended(#[source] sqlx::Error),
+    /// The database went away, or did not answer in time. Whether the call was carried out is not
+    /// known.
+    #[error("the database cannot be reached")]
+    Unreachable(#[source] sqlx::Error),
     /// A record, or a job, of this name stands there already; it was not replaced.
     #[error("the key is taken")]
     Taken(#[source] sqlx::Error),
@@ -29,15 +37,16 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same call may succeed a moment later.
+    /// Whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Busy(_) | Self::Contended => true,
-            Self::Database(source) => {
-                matches!(source, sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed)
-            }
-            Self::Taken(_) | Self::Unreadable { .. } => false,
+            Self::Busy(_) | Self::Contended(_) | Self::Unreachable(_) => true,
+            Self::Taken(_) | Self::Unreadable { .. } | Self::Database(_) => false,
         }
+    }
+
+    pub(crate) fn too_slow() -> Self {
+        Self::Unreachable(sqlx::Error::Io(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -45,11 +54,16 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::PoolTimedOut => Self::Busy(error),
-            sqlx::Error::Database(said) if said.is_unique_violation() => Self::Taken(error),
-            #[cfg(feature = "sqlite")]
-            sqlx::Error::Database(said) if crate::sqlite::is_busy(said.as_ref()) => {
-                Self::Busy(error)
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => {
+                Self::Unreachable(error)
             }
+            sqlx::Error::Database(said) if said.is_unique_violation() => Self::Taken(error),
+            sqlx::Error::Database(said) => match driver::verdict(said.as_ref()) {
+                Some(Verdict::Contended) => Self::Contended(error),
+                Some(Verdict::Busy) => Self::Busy(error),
+                Some(Verdict::Unreachable) => Self::Unreachable(error),
+                None => Self::Database(error),
+            },
             _ => Self::Database(error),
         }
     }
@@ -62,7 +76,7 @@ pub enum ConnectError {
     /// The text is not the URL of a database of this kind.
     #[error("not the url of a database of this kind")]
     Url(#[source] sqlx::Error),
-    /// The database could not be opened or created.
+    /// The database could not be opened, created or reached.
     #[error("the database could not be opened")]
     Open(#[source] Error),
     /// The tables could not be brought up to date.
@@ -70,11 +84,12 @@ pub enum ConnectError {
     Migrate(#[from] MigrateError),
 }
 
-/// Why the tables could not be brought up to date. Nothing was changed.
+/// Why the tables could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MigrateError {
-    /// A newer version of this crate has been here. Going on could misread what it wrote.
+    /// A newer version of this crate has been here. Going on could misread what it wrote. Nothing
+    /// was changed.
     #[error("the tables have version {found}, this program knows {known}")]
     Newer {
         /// The version of the tables.
@@ -82,7 +97,8 @@ pub enum MigrateError {
         /// The newest version that this program knows.
         known: i64,
     },
-    /// The database failed.
+    /// The database failed. SQLite and PostgreSQL have changed nothing; MySQL and MariaDB may have
+    /// stopped between two statements, and go on there the next time.
     #[error("the database failed while the tables were brought up to date")]
     Database(#[from] Error),
 }

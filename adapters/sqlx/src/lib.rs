@@ -1,15 +1,33 @@
 #![doc = include_str!("../README.md")]
 
-#[cfg(feature = "sqlite")]
+mod audit;
+mod backend;
 mod columns;
+mod driver;
 mod error;
+mod jobs;
+mod limits;
+mod names;
+mod schema;
+mod server;
+mod session;
 #[cfg(feature = "sqlite")]
-pub mod sqlite;
+mod sqlite;
+mod statement;
+mod tokens;
 
+pub use audit::{AuditError, SqlAudit};
+pub use backend::SqlBackend;
+pub use driver::Driver;
 pub use error::{ConnectError, Error, MigrateError};
+pub use names::InvalidName;
+#[cfg(feature = "mysql")]
+pub use server::{MySqlAudit, MySqlBackend, MySqlOptions};
+#[cfg(feature = "postgres")]
+pub use server::{PostgresAudit, PostgresBackend, PostgresOptions};
+pub use server::{Server, ServerOptions};
 #[cfg(feature = "sqlite")]
-pub use sqlite::{AuditError, SqliteAudit, SqliteBackend, SqliteOptions};
+pub use sqlite::{SqliteAudit, SqliteBackend, SqliteOptions};
 
-/// The version of sqlx whose pools [`SqliteBackend::with_pools`](sqlite::SqliteBackend::with_pools)
-/// takes.
+/// The version of sqlx whose pools the backends take.
 pub use sqlx;

@@ -1,7 +1,8 @@
+-- In braces: names, see `Statement`.
 -- Keys are BLOBs and texts carry BINARY by name: no collation may ever make two of them equal.
 -- Times are microseconds since 1970 in UTC, as integers: there is nothing to round.
 
-CREATE TABLE password_reset_tokens (
+CREATE TABLE {tokens} (
     selector    BLOB    NOT NULL PRIMARY KEY CHECK (length(selector) = 16),
     purpose     TEXT    NOT NULL COLLATE BINARY,
     tenant      TEXT             COLLATE BINARY,
@@ -21,13 +22,13 @@ CREATE TABLE password_reset_tokens (
                                  CHECK ((revoked_at IS NULL) = (revoked_why IS NULL))
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX password_reset_tokens_open ON password_reset_tokens (user_id, expires_at)
+CREATE INDEX {tokens_open} ON {tokens} (user_id, expires_at)
     WHERE spent_at IS NULL AND revoked_at IS NULL;
-CREATE INDEX password_reset_tokens_held ON password_reset_tokens (hold_until)
+CREATE INDEX {tokens_held} ON {tokens} (hold_until)
     WHERE spent_at IS NULL AND hold_until IS NOT NULL;
-CREATE INDEX password_reset_tokens_expiry ON password_reset_tokens (expires_at);
+CREATE INDEX {tokens_expiry} ON {tokens} (expires_at);
 
-CREATE TABLE password_reset_jobs (
+CREATE TABLE {jobs} (
     id           BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     due          INTEGER NOT NULL,
     leased_until INTEGER,
@@ -39,21 +40,23 @@ CREATE TABLE password_reset_jobs (
 
 -- Read in the order of `due`; jobs under a lease are skipped in the index itself. They are never
 -- more than what all workers together hold.
-CREATE INDEX password_reset_jobs_due ON password_reset_jobs (due, leased_until);
+CREATE INDEX {jobs_due} ON {jobs} (due, leased_until);
 
-CREATE INDEX password_reset_jobs_dead ON password_reset_jobs (dead_at) WHERE dead_at IS NOT NULL;
+CREATE INDEX {jobs_dead} ON {jobs} (dead_at) WHERE dead_at IS NOT NULL;
 
-CREATE TABLE password_reset_limits (
-    key       BLOB    NOT NULL PRIMARY KEY CHECK (length(key) = 32),
-    tat0      INTEGER NOT NULL,
-    tat1      INTEGER NOT NULL,
-    tat2      INTEGER NOT NULL,
-    forget_at INTEGER NOT NULL
+CREATE TABLE {limits} (
+    limit_key  BLOB    NOT NULL PRIMARY KEY CHECK (length(limit_key) = 32),
+    tat0       INTEGER NOT NULL,
+    tat1       INTEGER NOT NULL,
+    tat2       INTEGER NOT NULL,
+    forget_at  INTEGER NOT NULL,
+    -- How many microseconds too early the last use came; 0 when it was allowed.
+    denied_for INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX password_reset_limits_forget ON password_reset_limits (forget_at);
+CREATE INDEX {limits_forget} ON {limits} (forget_at);
 
-CREATE TABLE password_reset_audit (
+CREATE TABLE {audit} (
     id         INTEGER NOT NULL PRIMARY KEY,
     at         INTEGER NOT NULL,
     name       TEXT    NOT NULL,
@@ -67,10 +70,10 @@ CREATE TABLE password_reset_audit (
     token      TEXT
 ) STRICT;
 
-CREATE INDEX password_reset_audit_at ON password_reset_audit (at);
+CREATE INDEX {audit_at} ON {audit} (at);
 
 -- Deleting is left to retention; rewriting is nobody's business.
-CREATE TRIGGER password_reset_audit_append_only BEFORE UPDATE ON password_reset_audit
+CREATE TRIGGER {audit_append_only} BEFORE UPDATE ON {audit}
 BEGIN
     SELECT RAISE(ABORT, 'the audit trail is append-only');
 END;

@@ -1,4 +1,4 @@
-//! The audit trail: [`SqliteAudit`].
+//! The audit trail: [`SqlAudit`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,26 +8,25 @@ use std::time::Duration;
 use password_reset::Timestamp;
 use password_reset::audit::{AuditSink, Event, Severity};
 use password_reset::error::BoxError;
-use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 use tokio::sync::{mpsc, oneshot};
 
-use super::SqliteBackend;
-use super::writer::Writer;
+use crate::backend::SqlBackend;
+use crate::driver::Driver;
 use crate::error::Error;
+use crate::statement::{Statement, Value, values};
 
 const CAPACITY: usize = 4_096;
-/// Events in one statement: 10 columns each, far below SQLite's 32,766 parameters.
+/// Events in one statement: 10 columns each, far below any database's limit of values.
 const BATCH: usize = 128;
 const TRIES: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-const APPEND: &str = "INSERT INTO password_reset_audit (
-    at, name, severity, detail, tenant, user_id, identifier, source, job, token) ";
+const COLUMNS: usize = 10;
+const APPEND: &str = "INSERT INTO {audit} (
+    at, name, severity, detail, tenant, user_id, identifier, source, job, token) VALUES ";
 
-pub(super) const PURGE: &str = "DELETE FROM password_reset_audit
-WHERE id IN (SELECT id FROM password_reset_audit WHERE at < ?1 ORDER BY at LIMIT ?2)";
-
-/// An audit trail in the table `password_reset_audit`, which refuses every `UPDATE`.
+/// An audit trail in the table `password_reset_audit`, which refuses every `UPDATE`: `SqliteAudit`,
+/// `PostgresAudit` or `MySqlAudit`.
 ///
 /// [`record`](AuditSink::record) hands the event to a background task and returns at once; the
 /// task writes what has gathered in one statement. When it falls 4,096 events behind, further
@@ -35,10 +34,9 @@ WHERE id IN (SELECT id FROM password_reset_audit WHERE at < ?1 ORDER BY at LIMIT
 ///
 /// Call [`flush`](Self::flush) before the program ends. Without it the task writes what is left
 /// after the last clone is gone, if the runtime lives long enough.
-#[derive(Clone)]
-pub struct SqliteAudit {
+pub struct SqlAudit<D: Driver> {
     outbox: mpsc::Sender<Item>,
-    pool: SqlitePool,
+    backend: SqlBackend<D>,
     lost: Arc<AtomicU64>,
 }
 
@@ -55,7 +53,7 @@ pub enum AuditError {
     /// The task is gone, and its runtime with it; the event was not taken.
     #[error("the audit trail is closed")]
     Closed,
-    /// Events that were taken before could not be written, see [`SqliteAudit::lost`].
+    /// Events that were taken before could not be written, see [`SqlAudit::lost`].
     #[error("audit events could not be written")]
     Lost,
 }
@@ -65,13 +63,13 @@ enum Item {
     Flush(oneshot::Sender<bool>),
 }
 
-impl SqliteAudit {
+impl<D: Driver> SqlAudit<D> {
     /// Starts the task that writes, on the present Tokio runtime and the backend's database.
     ///
     /// # Errors
     ///
     /// [`AuditError::NoRuntime`] outside a Tokio runtime.
-    pub fn spawn(backend: &SqliteBackend) -> Result<Self, AuditError> {
+    pub fn spawn(backend: &SqlBackend<D>) -> Result<Self, AuditError> {
         Self::with_capacity(backend, CAPACITY)
     }
 
@@ -107,19 +105,23 @@ impl SqliteAudit {
     ///
     /// See [`Error`].
     pub async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
-        let purge = sqlx::query(PURGE)
-            .bind(before.unix_micros())
-            .bind(i64::from(limit));
-        Writer::acquire(&self.pool).await?.execute(purge).await
+        let purge = D::SYNTAX.delete_first("{audit}", "id", "at < ?1", "at");
+        let purge = self.backend.statement(&purge);
+        let mut session = self.backend.writer().await?;
+        Ok(session.execute(&purge, values![before, limit]).await?.rows)
     }
 
-    fn with_capacity(backend: &SqliteBackend, capacity: usize) -> Result<Self, AuditError> {
+    fn with_capacity(backend: &SqlBackend<D>, capacity: usize) -> Result<Self, AuditError> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| AuditError::NoRuntime)?;
         let (outbox, inbox) = mpsc::channel(capacity);
         let lost = Arc::<AtomicU64>::default();
-        let pool = backend.writer.clone();
-        runtime.spawn(write(inbox, pool.clone(), Arc::clone(&lost)));
-        Ok(Self { outbox, pool, lost })
+        let backend = backend.clone();
+        runtime.spawn(write(inbox, backend.clone(), Arc::clone(&lost)));
+        Ok(Self {
+            outbox,
+            backend,
+            lost,
+        })
     }
 
     fn take(&self, entry: Entry) -> Result<(), AuditError> {
@@ -132,16 +134,26 @@ impl SqliteAudit {
     }
 }
 
-impl AuditSink for SqliteAudit {
+impl<D: Driver> AuditSink for SqlAudit<D> {
     fn record(&self, event: &Event) -> Result<(), BoxError> {
         Ok(self.take(Entry::from(event))?)
     }
 }
 
-impl fmt::Debug for SqliteAudit {
+impl<D: Driver> Clone for SqlAudit<D> {
+    fn clone(&self) -> Self {
+        Self {
+            outbox: self.outbox.clone(),
+            backend: self.backend.clone(),
+            lost: Arc::clone(&self.lost),
+        }
+    }
+}
+
+impl<D: Driver> fmt::Debug for SqlAudit<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Neither the pool nor what waits to be written is shown.
-        f.debug_struct("SqliteAudit")
+        // Neither the database nor what waits to be written is shown.
+        f.debug_struct("SqlAudit")
             .field("lost", &self.lost())
             .finish_non_exhaustive()
     }
@@ -183,8 +195,29 @@ impl From<&Event> for Entry {
     }
 }
 
+impl Entry {
+    fn values(&self) -> [Value; COLUMNS] {
+        [
+            self.at.into(),
+            self.name.into(),
+            self.severity.into(),
+            self.detail.clone().into(),
+            self.tenant.clone().into(),
+            self.user.clone().into(),
+            self.identifier.clone().into(),
+            self.source.clone().into(),
+            self.job.clone().into(),
+            self.token.clone().into(),
+        ]
+    }
+}
+
 /// The task. Ends when the last sender is gone and everything is written.
-async fn write(mut inbox: mpsc::Receiver<Item>, pool: SqlitePool, lost: Arc<AtomicU64>) {
+async fn write<D: Driver>(
+    mut inbox: mpsc::Receiver<Item>,
+    backend: SqlBackend<D>,
+    lost: Arc<AtomicU64>,
+) {
     let mut items = Vec::with_capacity(BATCH);
     let mut complete = true;
     while inbox.recv_many(&mut items, BATCH).await > 0 {
@@ -196,7 +229,7 @@ async fn write(mut inbox: mpsc::Receiver<Item>, pool: SqlitePool, lost: Arc<Atom
                 Item::Flush(done) => flushes.push(done),
             }
         }
-        if !append_with_patience(&pool, &entries).await {
+        if !append_with_patience(&backend, &entries).await {
             complete = false;
             let given_up = u64::try_from(entries.len()).unwrap_or(u64::MAX);
             lost.fetch_add(given_up, Ordering::Relaxed);
@@ -209,48 +242,49 @@ async fn write(mut inbox: mpsc::Receiver<Item>, pool: SqlitePool, lost: Arc<Atom
 }
 
 /// Tries for about three seconds beyond the pool's own patience.
-async fn append_with_patience(pool: &SqlitePool, entries: &[Entry]) -> bool {
+async fn append_with_patience<D: Driver>(backend: &SqlBackend<D>, entries: &[Entry]) -> bool {
     let mut pause = FIRST_PAUSE;
     for _ in 1..TRIES {
-        if append(pool, entries).await.is_ok() {
+        if append(backend, entries).await.is_ok() {
             return true;
         }
         tokio::time::sleep(pause).await;
         pause = pause.saturating_mul(2);
     }
-    append(pool, entries).await.is_ok()
+    append(backend, entries).await.is_ok()
 }
 
-async fn append(pool: &SqlitePool, entries: &[Entry]) -> Result<(), Error> {
+async fn append<D: Driver>(backend: &SqlBackend<D>, entries: &[Entry]) -> Result<(), Error> {
     if entries.is_empty() {
         return Ok(());
     }
-    let mut insert = QueryBuilder::<Sqlite>::new(APPEND);
-    insert.push_values(entries, |mut row, entry| {
-        row.push_bind(entry.at)
-            .push_bind(entry.name)
-            .push_bind(entry.severity)
-            .push_bind(entry.detail.clone())
-            .push_bind(entry.tenant.clone())
-            .push_bind(entry.user.clone())
-            .push_bind(entry.identifier.clone())
-            .push_bind(entry.source.clone())
-            .push_bind(entry.job.clone())
-            .push_bind(entry.token.clone());
-    });
-    // The text depends on the number of events, so it is not worth a place in the cache.
-    let insert = insert.build().persistent(false);
-    Writer::acquire(pool).await?.execute(insert).await?;
+    let statement = append_statement(backend, entries.len());
+    let values = entries.iter().flat_map(Entry::values).collect();
+    backend.writer().await?.execute(&statement, values).await?;
     Ok(())
 }
 
-#[cfg(test)]
+fn append_statement<D: Driver>(backend: &SqlBackend<D>, rows: usize) -> Statement {
+    let row = |row: usize| {
+        let first = row * COLUMNS + 1;
+        let places: Vec<_> = (first..first + COLUMNS).map(|n| format!("?{n}")).collect();
+        format!("({})", places.join(", "))
+    };
+    let rows: Vec<_> = (0..rows).map(row).collect();
+    let mut statement = backend.statement(&format!("{APPEND}{}", rows.join(", ")));
+    // Only the text for a single event comes often enough to be prepared.
+    statement.persistent = rows.len() == 1;
+    statement
+}
+
+#[cfg(all(test, feature = "sqlite"))]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use sqlx::Row;
+    use sqlx::{Row, SqlitePool};
 
     use super::*;
+    use crate::{SqliteAudit, SqliteBackend};
 
     fn entry(at: i64) -> Entry {
         Entry {

@@ -1,0 +1,245 @@
+//! What differs between the databases, and nothing else: [`Driver`] and [`Syntax`].
+
+#[cfg(feature = "mysql")]
+mod mysql;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+use std::future::Future;
+
+use sqlx::SqlStr;
+use sqlx::error::{BoxDynError, DatabaseError};
+
+use crate::statement::Value;
+
+/// The words in which the databases differ.
+pub struct Syntax {
+    /// Around names.
+    pub(crate) quote: char,
+    pub(crate) placeholder: Placeholder,
+    /// The larger, and the smaller, of several numbers.
+    pub(crate) greatest: &'static str,
+    pub(crate) least: &'static str,
+    /// Where a `SELECT` without a table may have a `WHERE`.
+    pub(crate) dual: &'static str,
+    /// Begins a transaction that may write.
+    pub(crate) begin: &'static str,
+    /// After a `SELECT` inside a transaction: locks what it answers, leaves out what others locked.
+    pub(crate) skip_locked: &'static str,
+    pub(crate) writers: Writers,
+    pub(crate) flavour: Flavour,
+}
+
+/// How placeholders are written.
+pub(crate) enum Placeholder {
+    /// By number, behind this sign.
+    #[cfg_attr(
+        not(any(feature = "postgres", feature = "sqlite")),
+        allow(dead_code, reason = "MySQL counts")
+    )]
+    Numbered(char),
+    /// As they come.
+    #[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "only MySQL counts"))]
+    Counted,
+}
+
+/// How many write at once.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(crate) enum Writers {
+    /// One: what a statement counts, it can rely on.
+    One,
+    /// Many: who counts locks first.
+    Many,
+}
+
+/// Whether a statement that changes rows can answer them.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(crate) enum Flavour {
+    /// `RETURNING`, rows picked by `IN (SELECT ..)`.
+    Sqlite,
+    /// `RETURNING`, rows picked once by `= ANY (ARRAY(SELECT ..))`: the planner may run an `IN`
+    /// more than once, and lock other rows each time.
+    Postgres,
+    /// `LIMIT` on the change itself, and one number through `LAST_INSERT_ID(..)`.
+    MySql,
+}
+
+/// What a change answers.
+pub struct Done {
+    /// How many rows it met.
+    pub(crate) rows: u64,
+    /// MySQL's `LAST_INSERT_ID(..)`, elsewhere 0.
+    pub(crate) number: u64,
+}
+
+/// What a database meant by an error.
+pub(crate) enum Verdict {
+    /// Rolled back in favour of somebody else; the same call may be made again at once.
+    Contended,
+    /// No lock, no connection, no time.
+    Busy,
+    /// Going down, coming up, or gone.
+    Unreachable,
+}
+
+/// A database: sqlx's `Sqlite`, `Postgres` or `MySql`, as far as they are switched on.
+pub trait Driver: sqlx::Database {
+    #[doc(hidden)]
+    const SYNTAX: Syntax;
+    /// The steps of the tables' versions. Never edit one that was released: append one.
+    #[doc(hidden)]
+    const STEPS: &'static [&'static str];
+    /// Run first by a transaction that changes the tables: keeps others from doing so too.
+    #[doc(hidden)]
+    const ALONE: &'static str;
+    /// Whether a connection whose call was dropped half-way is closed. sqlx forgets a transaction
+    /// whose `BEGIN` was dropped before it was answered, so that what comes after is never
+    /// committed.
+    #[doc(hidden)]
+    const CLOSED_WHEN_CUT: bool;
+
+    #[doc(hidden)]
+    fn bind(arguments: &mut Self::Arguments, value: Value) -> Result<(), BoxDynError>;
+
+    #[doc(hidden)]
+    fn execute(
+        connection: &mut Self::Connection,
+        sql: SqlStr,
+        arguments: Self::Arguments,
+        persistent: bool,
+    ) -> impl Future<Output = Result<Done, sqlx::Error>> + Send;
+
+    /// Runs a statement to its very end. sqlx's `fetch_optional` and `fetch_one` stop at the first
+    /// row and drop the error of the commit that follows: with `RETURNING`, a change that never
+    /// reached the disk would be answered as done.
+    #[doc(hidden)]
+    fn rows(
+        connection: &mut Self::Connection,
+        sql: SqlStr,
+        arguments: Self::Arguments,
+        persistent: bool,
+    ) -> impl Future<Output = Result<Vec<Self::Row>, sqlx::Error>> + Send;
+
+    /// Runs several statements that take no values.
+    #[doc(hidden)]
+    fn script(
+        connection: &mut Self::Connection,
+        sql: SqlStr,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    #[doc(hidden)]
+    fn int(row: &Self::Row, column: &str) -> Result<Option<i64>, sqlx::Error>;
+
+    #[doc(hidden)]
+    fn bytes(row: &Self::Row, column: &str) -> Result<Option<Vec<u8>>, sqlx::Error>;
+
+    #[doc(hidden)]
+    fn text(row: &Self::Row, column: &str) -> Result<Option<String>, sqlx::Error>;
+}
+
+/// The part of a [`Driver`] that reads the same for every database, but that no generic function
+/// can say.
+macro_rules! driver_io {
+    () => {
+        fn bind(
+            arguments: &mut Self::Arguments,
+            value: $crate::statement::Value,
+        ) -> Result<(), sqlx::error::BoxDynError> {
+            use sqlx::Arguments;
+            match value {
+                $crate::statement::Value::Int(value) => arguments.add(value),
+                $crate::statement::Value::Bytes(value) => arguments.add(value),
+                $crate::statement::Value::Text(value) => arguments.add(value),
+            }
+        }
+
+        async fn rows(
+            connection: &mut Self::Connection,
+            sql: sqlx::SqlStr,
+            arguments: Self::Arguments,
+            persistent: bool,
+        ) -> Result<Vec<Self::Row>, sqlx::Error> {
+            let query = sqlx::query_with(sql, arguments).persistent(persistent);
+            query.fetch_all(connection).await
+        }
+
+        async fn script(
+            connection: &mut Self::Connection,
+            sql: sqlx::SqlStr,
+        ) -> Result<(), sqlx::Error> {
+            sqlx::raw_sql(sql).execute(connection).await?;
+            Ok(())
+        }
+
+        fn int(row: &Self::Row, column: &str) -> Result<Option<i64>, sqlx::Error> {
+            sqlx::Row::try_get(row, column)
+        }
+
+        fn bytes(row: &Self::Row, column: &str) -> Result<Option<Vec<u8>>, sqlx::Error> {
+            sqlx::Row::try_get(row, column)
+        }
+    };
+}
+use driver_io;
+
+/// What the database meant; `None` when it means nothing in particular.
+pub(crate) fn verdict(said: &dyn DatabaseError) -> Option<Verdict> {
+    #[cfg(feature = "sqlite")]
+    if let Some(said) = said.try_downcast_ref() {
+        return sqlite::verdict(said);
+    }
+    #[cfg(feature = "postgres")]
+    if let Some(said) = said.try_downcast_ref() {
+        return postgres::verdict(said);
+    }
+    #[cfg(feature = "mysql")]
+    if let Some(said) = said.try_downcast_ref() {
+        return mysql::verdict(said);
+    }
+    let _ = said;
+    None
+}
+
+impl Syntax {
+    /// What most of them say.
+    pub(crate) const PLAIN: Self = Self {
+        quote: '"',
+        placeholder: Placeholder::Numbered('?'),
+        greatest: "greatest",
+        least: "least",
+        dual: "",
+        begin: "BEGIN",
+        skip_locked: "FOR UPDATE SKIP LOCKED",
+        writers: Writers::Many,
+        flavour: Flavour::Postgres,
+    };
+
+    /// Deletes the first `?2` rows of a table that meet a condition, in an order. Rows that others
+    /// are at are left to the next batch.
+    pub(crate) fn delete_first(
+        &self,
+        table: &str,
+        key: &str,
+        condition: &str,
+        order: &str,
+    ) -> String {
+        let first = format!("WHERE {condition} ORDER BY {order} LIMIT ?2");
+        match self.flavour {
+            Flavour::MySql => format!("DELETE FROM {table} {first}"),
+            Flavour::Postgres | Flavour::Sqlite => {
+                let which = self.among(&format!("SELECT {key} FROM {table} {first}"));
+                format!("DELETE FROM {table} WHERE {key} {which}")
+            }
+        }
+    }
+
+    /// The rows that a subquery picks and, where many write, locks.
+    pub(crate) fn among(&self, subquery: &str) -> String {
+        match self.flavour {
+            Flavour::Sqlite | Flavour::MySql => format!("IN ({subquery})"),
+            Flavour::Postgres => format!("= ANY (ARRAY({subquery} {}))", self.skip_locked),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! SQLite.
+
+use sqlx::SqlStr;
+use sqlx::sqlite::{Sqlite, SqliteError, SqliteRow};
+
+use super::{Done, Driver, Flavour, Placeholder, Syntax, Verdict, Writers, driver_io};
+
+impl Driver for Sqlite {
+    const SYNTAX: Syntax = Syntax {
+        placeholder: Placeholder::Numbered('?'),
+        greatest: "max",
+        least: "min",
+        // The lock is taken at once, so that nothing fails for having read too early.
+        begin: "BEGIN IMMEDIATE",
+        skip_locked: "",
+        writers: Writers::One,
+        flavour: Flavour::Sqlite,
+        ..Syntax::PLAIN
+    };
+    const STEPS: &'static [&'static str] = &[include_str!("../../migrations/sqlite/1.sql")];
+    // A thread runs each call to its end, and undoes a transaction that was dropped. A database in
+    // memory would die with its connection.
+    const ALONE: &'static str = "";
+    const CLOSED_WHEN_CUT: bool = false;
+
+    driver_io!();
+
+    async fn execute(
+        connection: &mut Self::Connection,
+        sql: SqlStr,
+        arguments: Self::Arguments,
+        persistent: bool,
+    ) -> Result<Done, sqlx::Error> {
+        let query = sqlx::query_with(sql, arguments).persistent(persistent);
+        let done = query.execute(connection).await?;
+        Ok(Done {
+            rows: done.rows_affected(),
+            number: 0,
+        })
+    }
+
+    fn text(row: &SqliteRow, column: &str) -> Result<Option<String>, sqlx::Error> {
+        sqlx::Row::try_get(row, column)
+    }
+}
+
+/// `SQLITE_BUSY` and `SQLITE_LOCKED`, whatever the extended code says besides.
+pub(super) fn verdict(said: &SqliteError) -> Option<Verdict> {
+    use sqlx::error::DatabaseError;
+    let code = said.code()?.parse::<i32>().ok()?;
+    matches!(code & 0xff, 5 | 6).then_some(Verdict::Busy)
+}

@@ -1,0 +1,229 @@
+//! PostgreSQL and MariaDB for the tests: a schema of one's own on a server that may not be there.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use password_reset_sqlx::{MySqlBackend, PostgresBackend};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection, Row};
+use tokio::sync::OnceCell;
+
+/// How long a server may take to answer before it counts as missing.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How strict the transactions of a PostgreSQL test are by default.
+#[derive(Clone, Copy)]
+pub(crate) enum Isolation {
+    ReadCommitted,
+    RepeatableRead,
+    Serializable,
+}
+
+impl Isolation {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::ReadCommitted => "read committed",
+            Self::RepeatableRead => "repeatable read",
+            Self::Serializable => "serializable",
+        }
+    }
+}
+
+/// The server's URL from the environment, or where a server of this machine would be.
+fn url(variable: &str, default: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| default.to_owned())
+}
+
+pub(crate) fn postgres_url() -> String {
+    url(
+        "PASSWORD_RESET_TEST_POSTGRES",
+        "postgres://postgres@127.0.0.1:5432/test",
+    )
+}
+
+pub(crate) fn mysql_url() -> String {
+    url(
+        "PASSWORD_RESET_TEST_MYSQL",
+        "mysql://root@127.0.0.1:3306/test",
+    )
+}
+
+/// Says loudly that tests did not run, past the test harness that keeps quiet about what passes.
+/// Where everything must be there, that is a failure.
+fn missing(server: &str, variable: &str, why: &dyn std::fmt::Display) {
+    let text = format!(
+        "\nSKIPPED: no {server} ({why}). Its tests in this file did not run; start one, or name it \
+        in {variable}.\n"
+    );
+    assert!(std::env::var_os("CI").is_none(), "{text}");
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// What this process calls its schema. Those of processes that are gone are removed by the next.
+fn own_schema() -> String {
+    format!("{}{}", ours(), std::process::id())
+}
+
+fn ours() -> String {
+    let binary = std::env::current_exe().unwrap();
+    let name = binary.file_stem().unwrap().to_string_lossy().into_owned();
+    // Cargo puts a digest behind the name of the test.
+    let name = name.split('-').next().unwrap_or_default().to_owned();
+    format!("prt_{name}_")
+}
+
+fn is_orphan(schema: &str) -> bool {
+    let owner = schema.strip_prefix(&ours());
+    owner.is_some_and(|pid| !pid.is_empty() && !Path::new("/proc").join(pid).exists())
+}
+
+fn next_prefix() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // A name that has to be quoted, in every test.
+    format!("n'{} \"`?1", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The schema of this process, made once; `None` when there is no server.
+async fn postgres_schema() -> Option<&'static str> {
+    static SCHEMA: OnceCell<Option<String>> = OnceCell::const_new();
+    let make = || async {
+        let url = postgres_url();
+        let connecting = PgConnection::connect(&url);
+        let mut connection = match tokio::time::timeout(PATIENCE, connecting).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => {
+                missing("PostgreSQL", "PASSWORD_RESET_TEST_POSTGRES", &error);
+                return None;
+            }
+            Err(error) => {
+                missing("PostgreSQL", "PASSWORD_RESET_TEST_POSTGRES", &error);
+                return None;
+            }
+        };
+        let rows = sqlx::query("SELECT nspname FROM pg_namespace")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+        for row in rows {
+            let schema: String = row.get(0);
+            if is_orphan(&schema) {
+                let drop = format!("DROP SCHEMA IF EXISTS {schema} CASCADE");
+                let _ = sqlx::raw_sql(AssertSqlSafe(drop))
+                    .execute(&mut connection)
+                    .await;
+            }
+        }
+        let schema = own_schema();
+        let create = format!("CREATE SCHEMA IF NOT EXISTS {schema}");
+        sqlx::raw_sql(AssertSqlSafe(create))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        Some(schema)
+    };
+    SCHEMA.get_or_init(make).await.as_deref()
+}
+
+/// The same for MariaDB, which calls a schema a database.
+async fn mysql_schema() -> Option<&'static str> {
+    static SCHEMA: OnceCell<Option<String>> = OnceCell::const_new();
+    let make = || async {
+        let url = mysql_url();
+        let connecting = MySqlConnection::connect(&url);
+        let mut connection = match tokio::time::timeout(PATIENCE, connecting).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => {
+                missing("MariaDB or MySQL", "PASSWORD_RESET_TEST_MYSQL", &error);
+                return None;
+            }
+            Err(error) => {
+                missing("MariaDB or MySQL", "PASSWORD_RESET_TEST_MYSQL", &error);
+                return None;
+            }
+        };
+        let rows =
+            sqlx::query("SELECT CAST(schema_name AS BINARY) FROM information_schema.schemata")
+                .fetch_all(&mut connection)
+                .await
+                .unwrap();
+        for row in rows {
+            let schema: Vec<u8> = row.get(0);
+            let schema = String::from_utf8(schema).unwrap();
+            if is_orphan(&schema) {
+                let drop = format!("DROP DATABASE IF EXISTS {schema}");
+                let _ = sqlx::raw_sql(AssertSqlSafe(drop))
+                    .execute(&mut connection)
+                    .await;
+            }
+        }
+        let schema = own_schema();
+        let create = format!("CREATE DATABASE IF NOT EXISTS {schema}");
+        sqlx::raw_sql(AssertSqlSafe(create))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        Some(schema)
+    };
+    SCHEMA.get_or_init(make).await.as_deref()
+}
+
+/// Tables of one's own in PostgreSQL.
+pub(crate) async fn postgres(isolation: Isolation) -> Option<PostgresBackend> {
+    let [backend] = postgres_processes(isolation).await?;
+    Some(backend)
+}
+
+/// Several backends on the same tables, each with connections of its own: several processes, as far
+/// as the database can tell.
+pub(crate) async fn postgres_processes<const N: usize>(
+    isolation: Isolation,
+) -> Option<[PostgresBackend; N]> {
+    let schema = postgres_schema().await?;
+    let prefix = next_prefix();
+    let mut backends = Vec::new();
+    for _ in 0..N {
+        let options: PgConnectOptions = postgres_url().parse().unwrap();
+        let options = options.options([("default_transaction_isolation", isolation.name())]);
+        let pool = PgPoolOptions::new()
+            .max_connections(16)
+            .acquire_timeout(Duration::from_secs(60))
+            .connect_with(options)
+            .await
+            .unwrap();
+        let backend = PostgresBackend::with_pool(pool);
+        let backend = backend.schema(schema).unwrap().prefix(&prefix).unwrap();
+        backend.migrate().await.unwrap();
+        backends.push(backend);
+    }
+    backends.try_into().ok()
+}
+
+/// Tables of one's own in MariaDB, with the server's own settings.
+pub(crate) async fn mysql() -> Option<MySqlBackend> {
+    let [backend] = mysql_processes().await?;
+    Some(backend)
+}
+
+/// Several backends on the same tables.
+pub(crate) async fn mysql_processes<const N: usize>() -> Option<[MySqlBackend; N]> {
+    let schema = mysql_schema().await?;
+    let prefix = next_prefix();
+    let mut backends = Vec::new();
+    for _ in 0..N {
+        let options: MySqlConnectOptions = mysql_url().parse().unwrap();
+        let pool = MySqlPoolOptions::new()
+            .max_connections(16)
+            .acquire_timeout(Duration::from_secs(60))
+            .connect_with(options)
+            .await
+            .unwrap();
+        let backend = MySqlBackend::with_pool(pool);
+        let backend = backend.schema(schema).unwrap().prefix(&prefix).unwrap();
+        backend.migrate().await.unwrap();
+        backends.push(backend);
+    }
+    backends.try_into().ok()
+}
