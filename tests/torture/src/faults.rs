@@ -8,8 +8,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::book::{Book, FaultKind};
+use crate::cluster::Stop;
 use crate::fleet::{Fleet, Order};
-use crate::store::Store;
+use crate::store::{Postgres, Store};
 
 /// Claims and jobs are held for two minutes.
 const OVER_A_LEASE: Duration = Duration::from_secs(130);
@@ -69,7 +70,40 @@ impl Storm {
                 let _ = sqlite.hold_the_write_lock(lasting).await;
                 self.book.fault_over(fault);
             }
+            Store::Postgres(postgres) => self.harm_the_server(postgres).await?,
         }
+        Ok(())
+    }
+
+    async fn harm_the_server(&mut self, postgres: &Postgres) -> Result<(), BoxError> {
+        let kind = match self.chance.u8(0..100) {
+            0..25 => FaultKind::ConnectionsCut,
+            25..55 => FaultKind::AnswersCut,
+            55..75 => FaultKind::Silence,
+            75..87 => FaultKind::StoppedFast,
+            _ => FaultKind::StoppedAtOnce,
+        };
+        let fault = self.book.fault(kind, None);
+        match kind {
+            FaultKind::ConnectionsCut => postgres.proxy.cut(),
+            FaultKind::AnswersCut => postgres.proxy.cut_answers(),
+            FaultKind::Silence => {
+                postgres.proxy.silence(true);
+                sleep(self.seconds(1..9)).await;
+                postgres.proxy.silence(false);
+            }
+            FaultKind::StoppedFast => {
+                postgres
+                    .stop_and_start(Stop::Fast, self.seconds(0..5))
+                    .await?;
+            }
+            _ => {
+                postgres
+                    .stop_and_start(Stop::Immediate, self.seconds(0..5))
+                    .await?
+            }
+        }
+        self.book.fault_over(fault);
         Ok(())
     }
 

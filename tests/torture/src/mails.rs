@@ -96,7 +96,7 @@ pub(crate) async fn run(flags: Flags, requests: u32, kill: bool) -> Result<bool,
     }
     table(&seen, &per_job, asked.unwrap_or_default(), lasted);
     let held = report::verdict(&violations);
-    stage.clear(held)?;
+    stage.clear(held).await?;
     Ok(held)
 }
 

@@ -19,7 +19,7 @@ use crate::faults::Storm;
 use crate::flags::{Database, Flags};
 use crate::fleet::Fleet;
 use crate::post::Post;
-use crate::store::{Sqlite, Store};
+use crate::store::{Postgres, Sqlite, Store};
 use crate::users::{Account, User};
 use crate::{now, report, say};
 
@@ -125,7 +125,7 @@ pub(crate) async fn run(flags: Flags) -> Result<bool, BoxError> {
     let (seen, facts) = stage.look(&book, &mut attribution).await?;
     let violations = check(&seen, &facts, now());
     let held = report::report(&seen, &facts, &violations);
-    stage.clear(held)?;
+    stage.clear(held).await?;
     Ok(held)
 }
 
@@ -180,7 +180,10 @@ impl Stage {
                 let url = format!("sqlite:{}", file.display());
                 (url, Store::Sqlite(Sqlite::new(&file)))
             }
-            Database::Postgres => return Err("PostgreSQL is not supported yet".into()),
+            Database::Postgres => {
+                let postgres = Postgres::start(&folder).await?;
+                (postgres.url(), Store::Postgres(Box::new(postgres)))
+            }
         };
         let recipe = Recipe {
             binary,
@@ -215,8 +218,9 @@ impl Stage {
         Ok((seen, facts))
     }
 
-    /// Removes what is not worth keeping.
-    pub(crate) fn clear(&self, held: bool) -> Result<(), BoxError> {
+    /// Ends the database, and removes what is not worth keeping.
+    pub(crate) async fn clear(&self, held: bool) -> Result<(), BoxError> {
+        self.store.close().await?;
         let folder = &self.recipe.folder;
         if held && !self.keep {
             fs::remove_dir_all(folder)?;

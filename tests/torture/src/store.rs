@@ -1,5 +1,6 @@
 //! Looks into the database from outside, and has it keep a ledger.
 
+mod postgres;
 mod sqlite;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use password_reset::queue;
 
 use crate::facts::{Audit, Change, Facts, Job, Row, Task, Token, Waiting};
 
+pub(crate) use postgres::Postgres;
 pub(crate) use sqlite::Sqlite;
 
 /// Every column as text; what cannot be null is never none.
@@ -17,6 +19,7 @@ type Texts = Vec<Option<String>>;
 /// A connection of the torture's own, past every fault.
 pub(crate) enum Store {
     Sqlite(Sqlite),
+    Postgres(Box<Postgres>),
 }
 
 /// What differs between the databases.
@@ -33,6 +36,15 @@ impl Store {
     pub(crate) async fn keep_ledger(&self) -> Result<(), BoxError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.keep_ledger().await,
+            Self::Postgres(postgres) => postgres.keep_ledger().await,
+        }
+    }
+
+    /// Ends what was started for it.
+    pub(crate) async fn close(&self) -> Result<(), BoxError> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(postgres) => postgres.close().await,
         }
     }
 
@@ -40,18 +52,21 @@ impl Store {
     async fn damage(&self) -> Result<Vec<String>, BoxError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.damage().await,
+            Self::Postgres(postgres) => postgres.damage().await,
         }
     }
 
     async fn rows(&self, select: String) -> Result<Vec<Texts>, BoxError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.rows(select).await,
+            Self::Postgres(postgres) => postgres.rows(select).await,
         }
     }
 
     fn dialect(&self) -> &'static Dialect {
         match self {
             Self::Sqlite(_) => &sqlite::DIALECT,
+            Self::Postgres(_) => &postgres::DIALECT,
         }
     }
 
