@@ -10,7 +10,7 @@ use crate::facts::{Facts, Job, Task, account, address};
 /// The library keeps so many live links of one account.
 const LIVE_LINKS: usize = 3;
 /// How long after a mail its worker may be killed for the mail to count as not told to the queue.
-const UNTOLD: i64 = 35 * SECOND;
+const UNTOLD: i64 = 12 * SECOND;
 /// How far a fault of the database reaches: calls wait for it, and give up later.
 const REACH: i64 = 40 * SECOND;
 

@@ -172,14 +172,14 @@ pub(crate) fn report(seen: &Seen, facts: &Facts, violations: &[Violation]) -> bo
     table.row("starts that failed", by_itself(false));
     table.row("processes that ended by themselves", by_itself(true));
     table.print();
-    verdict(violations)
+    verdict(&Rule::ALL, violations)
 }
 
 /// One line for each rule.
-pub(crate) fn verdict(violations: &[Violation]) -> bool {
+pub(crate) fn verdict(rules: &[Rule], violations: &[Violation]) -> bool {
     say("");
-    for rule in Rule::ALL {
-        let broken: Vec<_> = violations.iter().filter(|v| v.rule == rule).collect();
+    for rule in rules {
+        let broken: Vec<_> = violations.iter().filter(|v| v.rule == *rule).collect();
         match broken.len() {
             0 => say(&format!("  held      {}", rule.text())),
             count => say(&format!("  VIOLATED  {}: {count} times", rule.text())),
