@@ -1,6 +1,7 @@
 //! What can be chosen on the command line.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
@@ -29,6 +30,37 @@ pub(crate) struct Flags {
     /// whoever measures can tell from the next answer whether an account exists.
     #[arg(long, value_name = "MS")]
     pub(crate) spread: Option<u64>,
+
+    /// What this process does. Several processes on one database share its queue: with `worker`
+    /// nothing is listened to, with `web` nothing is mailed.
+    #[arg(long, value_enum, default_value_t = Role::All)]
+    pub(crate) role: Role,
+
+    /// Also writes every mail into this folder, as a JSON file of its own. The mailbox then shows
+    /// the folder: its mails survive a restart, and several processes share it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) mail_dir: Option<PathBuf>,
+
+    /// The page that links lead to, such as https://app.example.com/reset-password. Without this
+    /// flag it is the page at --addr.
+    #[arg(long, value_name = "URL")]
+    pub(crate) link_base: Option<String>,
+
+    /// Where the key is kept, created at the first start. All processes on one database need the
+    /// same.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Role {
+    /// Serves pages and sends mails.
+    All,
+    /// Serves pages.
+    Web,
+    /// Sends mails.
+    Worker,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq, ValueEnum)]

@@ -1,9 +1,11 @@
 //! The parts are put together, started, and stopped.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use password_reset::ResetFlow;
 use password_reset::account::Address;
 use password_reset::audit::TracingSink;
@@ -18,7 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::app::App;
 use crate::database::Database;
-use crate::flags::{Flags, Switch};
+use crate::flags::{Flags, Role, Switch};
 use crate::login::Logins;
 use crate::mailbox::Mailbox;
 use crate::sessions::Sessions;
@@ -33,10 +35,14 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(crate) async fn run(flags: Flags) -> Result<(), BoxError> {
     let stop = Stop::listen()?;
     // First the port: when it is taken, nothing else has happened yet.
-    let listener = TcpListener::bind(flags.addr).await;
-    let listener =
-        listener.map_err(|error| format!("{}: {error}; --addr takes another one", flags.addr))?;
-    let address = listener.local_addr()?;
+    let listener = match flags.role {
+        Role::Worker => None,
+        Role::All | Role::Web => Some(listen(flags.addr).await?),
+    };
+    let address = match &listener {
+        Some(listener) => listener.local_addr()?,
+        None => flags.addr,
+    };
     let loopback = address.ip().is_loopback();
 
     let database = Database::open(flags.database.as_deref()).await?;
@@ -48,12 +54,16 @@ pub(crate) async fn run(flags: Flags) -> Result<(), BoxError> {
     let hashing = HashPool::new(Argon2id::default())?;
     seed(&users, &hashing, flags.accounts).await?;
 
-    let base = LinkBase::parse(&link_base(address))?;
-    let mailbox = Mailbox::new(&base);
+    let base = LinkBase::parse(&match flags.link_base {
+        Some(base) => base,
+        None => link_base(address)?,
+    })?;
+    let mailbox = Mailbox::new(&base, flags.mail_dir)?;
     let limiter: Arc<dyn RateLimiter> = match flags.limits {
         Switch::On => Arc::new(backend.clone()),
         Switch::Off => Arc::new(Unlimited),
     };
+    let key_file = flags.key_file.as_ref().or(database.key_file.as_ref());
     let mut builder = ResetFlow::builder(Parts {
         site: Site::new(
             "Demo",
@@ -61,7 +71,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), BoxError> {
             "support@example.com",
             Sender::new(Address::parse("no-reply@example.com")?),
         )?,
-        keyring: keys::keyring(database.key_file.as_deref())?,
+        keyring: keys::keyring(key_file.map(PathBuf::as_path))?,
         users: Arc::new(users.clone()),
         tokens: Arc::new(backend.clone()),
         queue: Arc::new(backend.clone()),
@@ -79,35 +89,53 @@ pub(crate) async fn run(flags: Flags) -> Result<(), BoxError> {
     };
     let flow = builder.build()?;
 
-    let worker = flow.worker().spawn(WorkerOptions::default());
-    let app = App {
-        logins: Logins::new(limiter, hashing, &Policy::default()).await?,
-        sessions: Sessions::new(&database),
-        flow,
-        users,
+    let worker = match flags.role {
+        Role::Web => None,
+        Role::All | Role::Worker => Some(flow.worker().spawn(WorkerOptions::default())),
     };
-    let router = app::router(app, loopback.then_some(mailbox));
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    if !loopback {
-        say("not a loopback address: no mailbox is shown, and links lead to this machine only");
+    if let Some(listener) = listener {
+        let app = App {
+            logins: Logins::new(limiter, hashing, &Policy::default()).await?,
+            sessions: Sessions::new(&database),
+            flow,
+            users,
+        };
+        let router = app::router(app, loopback.then_some(mailbox));
+        if loopback {
+            say(&format!("the mail is at http://{address}/dev/mailbox"));
+        } else {
+            say("not a loopback address: no mailbox is shown");
+        }
+        say(&format!("listening on http://{address}"));
+        serve(listener, router, stop).await?;
+    } else {
+        say("working; nothing is listened to");
+        stop.wait().await;
     }
-    if loopback {
-        say(&format!("the mail is at http://{address}/dev/mailbox"));
+    // Jobs that run are finished; those that wait are in the database, for the next start.
+    if let Some(worker) = worker {
+        let _ = timeout(GRACE, worker.shutdown()).await;
     }
-    say(&format!("listening on http://{address}"));
+    if !matches!(timeout(GRACE, audit.flush()).await, Ok(Ok(()))) {
+        tracing::error!("the audit trail is not complete");
+    }
+    let _ = timeout(GRACE, backend.close()).await;
+    Ok(())
+}
 
+async fn listen(addr: SocketAddr) -> Result<TcpListener, BoxError> {
+    let listener = TcpListener::bind(addr).await;
+    Ok(listener.map_err(|error| format!("{addr}: {error}; --addr takes another one"))?)
+}
+
+async fn serve(listener: TcpListener, router: Router, stop: Stop) -> Result<(), BoxError> {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let serving = axum::serve(listener, service).with_graceful_shutdown(stop.clone().wait());
     tokio::select! {
         result = serving.into_future() => result?,
         // A request that never ends does not keep the program from ending.
         () = async { stop.wait().await; sleep(GRACE).await } => {}
     }
-    // Jobs that run are finished; those that wait are in the database, for the next start.
-    let _ = timeout(GRACE, worker.shutdown()).await;
-    if !matches!(timeout(GRACE, audit.flush()).await, Ok(Ok(()))) {
-        tracing::error!("the audit trail is not complete");
-    }
-    let _ = timeout(GRACE, backend.close()).await;
     Ok(())
 }
 
@@ -139,11 +167,17 @@ async fn seed(users: &Users, hashing: &HashPool, accounts: u32) -> Result<(), Bo
 ///
 /// Plain http is for this machine; the library refuses it for any other. An application puts its
 /// `https://` address here.
-fn link_base(address: SocketAddr) -> String {
+fn link_base(address: SocketAddr) -> Result<String, BoxError> {
     let port = address.port();
-    match address.ip() {
+    if port == 0 {
+        return Err("links need an address to lead to: give --link-base, or a port".into());
+    }
+    Ok(match address.ip() {
         IpAddr::V6(ip) if ip.is_loopback() => format!("http://[{ip}]:{port}/reset-password"),
         ip if ip.is_loopback() => format!("http://{ip}:{port}/reset-password"),
-        _ => format!("http://localhost:{port}/reset-password"),
-    }
+        _ => {
+            say("not a loopback address: links lead to this machine only, give --link-base");
+            format!("http://localhost:{port}/reset-password")
+        }
+    })
 }
