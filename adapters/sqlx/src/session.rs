@@ -83,7 +83,9 @@ impl<D: Driver> Session<D> {
     /// Begins a transaction. Rolled back unless committed.
     pub(crate) async fn begin(&mut self) -> Result<Transaction<'_, D>, Error> {
         self.open = true;
-        let begin = self.connection.begin_with(SqlStr::from_static(D::SYNTAX.begin));
+        let begin = self
+            .connection
+            .begin_with(SqlStr::from_static(D::SYNTAX.begin));
         Ok(Transaction {
             inner: within(self.limit, begin).await?,
             limit: self.limit,
