@@ -49,7 +49,9 @@ pub(crate) struct Sql {
 impl Sql {
     fn new<D: Driver>(names: &Names) -> Self {
         let syntax = &D::SYNTAX;
-        let write = |template: &str| Statement::new(template, syntax, names);
+        let write = |template: &str| {
+            Statement::new(template, syntax, |name| names.written(name, syntax.quote))
+        };
         Self {
             tokens: TokenSql::new(syntax, write),
             jobs: JobSql::new(syntax, write),
@@ -124,7 +126,8 @@ impl<D: Driver> SqlBackend<D> {
     }
 
     pub(crate) fn statement(&self, template: &str) -> Statement {
-        Statement::new(template, &D::SYNTAX, &self.names)
+        let quote = D::SYNTAX.quote;
+        Statement::new(template, &D::SYNTAX, |name| self.names.written(name, quote))
     }
 }
 

@@ -15,6 +15,7 @@ mod session;
 mod sqlite;
 mod statement;
 mod tokens;
+mod users;
 
 pub use audit::{AuditError, SqlAudit};
 pub use backend::SqlBackend;
@@ -28,6 +29,7 @@ pub use server::{PostgresAudit, PostgresBackend, PostgresOptions};
 pub use server::{Server, ServerOptions};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteAudit, SqliteBackend, SqliteOptions};
+pub use users::{EndSessions, Flag, IdType, SqlUserStore, UserTable};
 
 /// The version of sqlx whose pools the backends take.
 pub use sqlx;

@@ -57,18 +57,18 @@ impl Names {
         Ok(())
     }
 
-    /// The name of a table, ready to be written into a statement.
-    pub(crate) fn qualified(&self, name: &str, quote: char) -> String {
-        let name = self.unqualified(name, quote);
-        match &self.schema {
+    /// A name as it is written into a statement: `tokens` with its schema, `.tokens` without, for
+    /// what takes its schema from its table.
+    pub(crate) fn written(&self, name: &str, quote: char) -> String {
+        let (schema, name) = match name.strip_prefix('.') {
+            Some(name) => (None, name),
+            None => (self.schema.as_ref(), name),
+        };
+        let name = quoted(&format!("{}{name}", self.prefix), quote);
+        match schema {
             Some(schema) => format!("{}.{name}", quoted(schema, quote)),
             None => name,
         }
-    }
-
-    /// The name of something that takes its schema from its table.
-    pub(crate) fn unqualified(&self, name: &str, quote: char) -> String {
-        quoted(&format!("{}{name}", self.prefix), quote)
     }
 }
 
@@ -100,7 +100,7 @@ mod tests {
         names.set_prefix("a\"; DROP TABLE users; --").unwrap();
         names.set_schema("Auth\"").unwrap();
         let expected = r#""Auth"""."a""; DROP TABLE users; --tokens""#;
-        assert_eq!(names.qualified("tokens", '"'), expected);
+        assert_eq!(names.written("tokens", '"'), expected);
         assert_eq!(quoted("a`b\"", '`'), "`a``b\"`");
     }
 

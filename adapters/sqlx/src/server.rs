@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::pool::PoolOptions;
-use sqlx::{Connection, Pool, SqlSafeStr, SqlStr};
+use sqlx::{Connection, Pool, SqlStr};
 
 use crate::backend::{SqlBackend, WAIT};
 use crate::driver::Driver;
@@ -190,7 +190,7 @@ impl<D: Server> ServerOptions<D> {
             })
             .after_connect(|connection, _| {
                 let told = SqlStr::from_static(D::SESSION);
-                Box::pin(async move { D::script(connection, told.into_sql_str()).await })
+                Box::pin(async move { D::script(connection, told).await })
             })
             .connect_with(server)
             .await

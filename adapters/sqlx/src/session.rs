@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::{Arguments, Connection, Pool};
+use sqlx::{Arguments, Connection, Pool, SqlStr};
 use tokio::time::{sleep, timeout};
 
 use crate::driver::{Done, Driver};
@@ -83,7 +83,9 @@ impl<D: Driver> Session<D> {
     /// Begins a transaction. Rolled back unless committed.
     pub(crate) async fn begin(&mut self) -> Result<Transaction<'_, D>, Error> {
         self.open = true;
-        let begin = self.connection.begin_with(D::SYNTAX.begin);
+        let begin = self
+            .connection
+            .begin_with(SqlStr::from_static(D::SYNTAX.begin));
         Ok(Transaction {
             inner: within(self.limit, begin).await?,
             limit: self.limit,
@@ -215,7 +217,6 @@ async fn within<A>(
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use super::*;
     use crate::SqliteBackend;
     use crate::statement::values;
 

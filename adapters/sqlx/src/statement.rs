@@ -11,13 +11,11 @@ use password_reset::token::state::{ClaimId, Revocation};
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use crate::driver::{Placeholder, Syntax};
-use crate::names::Names;
 
 /// A statement in the words of one database.
 ///
-/// Written as a template: `?1` is the first value, wherever and however often it stands;
-/// `{tokens}` is the quoted, qualified name of a table, `{.tokens}` the same without its schema.
-/// Nothing else is ever put into a text.
+/// Written as a template: `?1` is the first value, wherever and however often it stands; what is in
+/// braces is replaced, mostly by a quoted name, and not looked at again.
 pub(crate) struct Statement {
     sql: SqlStr,
     /// Which value each placeholder takes, where the database only counts them.
@@ -27,7 +25,7 @@ pub(crate) struct Statement {
 }
 
 impl Statement {
-    pub(crate) fn new(template: &str, syntax: &Syntax, names: &Names) -> Self {
+    pub(crate) fn new(template: &str, syntax: &Syntax, replace: impl Fn(&str) -> String) -> Self {
         let mut sql = String::with_capacity(template.len());
         let mut order = Vec::new();
         let mut rest = template;
@@ -36,10 +34,7 @@ impl Statement {
             rest = match mark {
                 '{' => {
                     let (name, after) = after.split_once('}').unwrap_or((after, ""));
-                    sql.push_str(&match name.strip_prefix('.') {
-                        Some(name) => names.unqualified(name, syntax.quote),
-                        None => names.qualified(name, syntax.quote),
-                    });
+                    sql.push_str(&replace(name));
                     after
                 }
                 _ => {
@@ -60,7 +55,8 @@ impl Statement {
             };
         }
         sql.push_str(rest);
-        // Safe: templates are constants of this crate, and names are quoted.
+        // Safe: templates are constants, of this crate or of the application's code, and names are
+        // quoted.
         let sql = AssertSqlSafe(Arc::<str>::from(sql)).into_sql_str();
         Self {
             sql,
@@ -200,6 +196,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
+    use crate::names::Names;
 
     const COUNTED: Syntax = Syntax {
         quote: '`',
@@ -210,8 +207,8 @@ mod tests {
     #[test]
     fn values_follow_their_numbers() {
         let template = "UPDATE {t} SET a = ?2 WHERE b = ?1 AND c < ?2";
-        let names = Names::default();
-        let counted = Statement::new(template, &COUNTED, &names);
+        let name = |name: &str| Names::default().written(name, '`');
+        let counted = Statement::new(template, &COUNTED, name);
         assert_eq!(
             counted.sql().as_str(),
             "UPDATE `password_reset_t` SET a = ? WHERE b = ? AND c < ?"
@@ -221,7 +218,7 @@ mod tests {
             placeholder: Placeholder::Numbered('$'),
             ..Syntax::PLAIN
         };
-        let numbered = Statement::new("SELECT ?1 + ?12", &numbered, &names);
+        let numbered = Statement::new("SELECT ?1 + ?12", &numbered, name);
         assert_eq!(numbered.sql().as_str(), "SELECT $1 + $12");
         assert!(numbered.order.is_empty());
     }
@@ -230,7 +227,8 @@ mod tests {
     fn a_name_that_looks_like_a_template_stays_a_name() {
         let mut names = Names::default();
         names.set_prefix("{x}?1`").unwrap();
-        let statement = Statement::new("SELECT ?1 FROM {.t}", &COUNTED, &names);
+        let name = |name: &str| names.written(name, '`');
+        let statement = Statement::new("SELECT ?1 FROM {.t}", &COUNTED, name);
         assert_eq!(statement.sql().as_str(), "SELECT ? FROM `{x}?1``t`");
         assert_eq!(statement.order, [0]);
     }

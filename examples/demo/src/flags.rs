@@ -13,13 +13,15 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:3000")]
     pub(crate) addr: SocketAddr,
 
-    /// A database to keep, such as sqlite:demo.db; its key is kept in a file beside it. Without
-    /// this flag every start makes a fresh one, target/demo/demo.db.
-    #[arg(long, value_name = "URL", value_parser = sqlite_url)]
+    /// A database to keep: sqlite:demo.db, postgres://user@host/name, or mysql://user@host/name for
+    /// MySQL and MariaDB. The key of a SQLite file is kept beside it, the others need --key-file.
+    /// Without this flag every start makes a fresh file, target/demo/demo.db.
+    #[arg(long, value_name = "URL", value_parser = database_url)]
     pub(crate) database: Option<String>,
 
     /// Seeds user-0@example.com, user-1@example.com and so on, so many of them.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0,
+          value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     pub(crate) accounts: u32,
 
     /// Whether requests are limited.
@@ -69,9 +71,17 @@ pub(crate) enum Switch {
     Off,
 }
 
-fn sqlite_url(text: &str) -> Result<String, &'static str> {
-    match text.strip_prefix("sqlite:") {
+fn database_url(text: &str) -> Result<String, &'static str> {
+    let known = [
+        "sqlite:",
+        "postgres://",
+        "postgresql://",
+        "mysql://",
+        "mariadb://",
+    ];
+    let rest = known.iter().find_map(|scheme| text.strip_prefix(scheme));
+    match rest {
         Some(rest) if !rest.is_empty() => Ok(text.to_owned()),
-        _ => Err("this build supports sqlite only, as in sqlite:demo.db"),
+        _ => Err("begin with sqlite:, postgres:// or mysql://, as in sqlite:demo.db"),
     }
 }

@@ -8,40 +8,41 @@ use password_reset::Timestamp;
 use password_reset::account::UserId;
 use password_reset::error::BoxError;
 use password_reset::password::PasswordHash;
-use password_reset_sqlx::sqlx::sqlite::SqlitePool;
-use password_reset_sqlx::sqlx::{self, Row};
 use sha2::{Digest, Sha256};
 
-use crate::database::Database;
+use crate::database::{Pools, Value};
 use crate::keys::{hex, random};
 use crate::users;
 
 const COOKIE: &str = "session";
 const LIFE: Duration = Duration::from_secs(12 * 60 * 60);
 
-const FORGET: &str = "DELETE FROM sessions WHERE user_id = ? AND expires_at <= ?";
-// Only while the password is still the one that was just checked. Otherwise a login with the old
+const FORGET: &str = "DELETE FROM sessions WHERE user_id = ?1 AND expires_at <= ?2";
+// Only while the password is still the one that was just checked: otherwise a login with the old
 // password, begun before a reset, could put its session behind the reset that ended all others.
+//
+// It is not enough that one statement does both. Where many write at once it reads the user as of
+// its beginning, and a reset could change the password *and* end all sessions before this one is
+// committed. So it locks the user's row: either it waits for the reset and then finds another hash,
+// or the reset waits for it and then ends this session too.
 const START: &str = "
     INSERT INTO sessions (id, user_id, expires_at)
-    SELECT ?, id, ? FROM users WHERE id = ? AND password_hash = ? AND disabled = 0";
+    SELECT ?1, id, ?2 FROM users WHERE id = ?3 AND password_hash = ?4 AND NOT disabled {lock}";
 const WHO: &str = "
     SELECT email FROM sessions JOIN users ON users.id = sessions.user_id
-    WHERE sessions.id = ? AND expires_at > ? AND disabled = 0";
-const END: &str = "DELETE FROM sessions WHERE id = ?";
+    WHERE sessions.id = ?1 AND expires_at > ?2 AND NOT disabled";
+const END: &str = "DELETE FROM sessions WHERE id = ?1";
 
 /// The table `sessions`. Resets end sessions through [`users`].
 #[derive(Clone)]
 pub(crate) struct Sessions {
-    writer: SqlitePool,
-    reader: SqlitePool,
+    pools: Pools,
 }
 
 impl Sessions {
-    pub(crate) fn new(database: &Database) -> Self {
+    pub(crate) fn new(pools: &Pools) -> Self {
         Self {
-            writer: database.writer.clone(),
-            reader: database.reader.clone(),
+            pools: pools.clone(),
         }
     }
 
@@ -52,21 +53,21 @@ impl Sessions {
         user: &UserId,
         checked: &PasswordHash,
     ) -> Result<Option<Cookie<'static>>, BoxError> {
+        let Some(user) = users::key(user) else {
+            return Ok(None);
+        };
         let id = hex(&random::<32>()?);
         let now = Timestamp::from(SystemTime::now());
-        sqlx::query(FORGET)
-            .bind(users::key(user))
-            .bind(now.unix_micros())
-            .execute(&self.writer)
-            .await?;
-        let started = sqlx::query(START)
-            .bind(digest(&id))
-            .bind((now + LIFE).unix_micros())
-            .bind(users::key(user))
-            .bind(checked.expose())
-            .execute(&self.writer)
-            .await?;
-        Ok((started.rows_affected() > 0).then(|| cookie(id)))
+        let expired = [Value::Int(user), Value::Int(now.unix_micros())];
+        self.pools.execute(FORGET, expired).await?;
+        let session = [
+            digest(&id),
+            Value::Int((now + LIFE).unix_micros()),
+            Value::Int(user),
+            Value::Text(checked.expose().to_owned()),
+        ];
+        let started = self.pools.execute(START, session).await?;
+        Ok((started > 0).then(|| cookie(id)))
     }
 
     /// The address of who is logged in.
@@ -74,21 +75,16 @@ impl Sessions {
         let Some(cookie) = jar.get(COOKIE) else {
             return Ok(None);
         };
-        let row = sqlx::query(WHO)
-            .bind(digest(cookie.value()))
-            .bind(Timestamp::from(SystemTime::now()).unix_micros())
-            .fetch_optional(&self.reader)
-            .await?;
-        Ok(row.map(|row| row.try_get("email")).transpose()?)
+        let now = Timestamp::from(SystemTime::now());
+        let session = [digest(cookie.value()), Value::Int(now.unix_micros())];
+        let row = self.pools.texts(WHO, session).await?;
+        Ok(row.into_iter().flatten().next().flatten())
     }
 
     /// Logs out; answers the cookies without the session's.
     pub(crate) async fn end(&self, jar: CookieJar) -> Result<CookieJar, BoxError> {
         if let Some(cookie) = jar.get(COOKIE) {
-            sqlx::query(END)
-                .bind(digest(cookie.value()))
-                .execute(&self.writer)
-                .await?;
+            self.pools.execute(END, [digest(cookie.value())]).await?;
         }
         Ok(jar.remove(cookie(String::new())))
     }
@@ -104,6 +100,6 @@ fn cookie(id: String) -> Cookie<'static> {
         .build()
 }
 
-fn digest(id: &str) -> Vec<u8> {
-    Sha256::digest(id).to_vec()
+fn digest(id: &str) -> Value {
+    Value::Bytes(Sha256::digest(id).to_vec())
 }

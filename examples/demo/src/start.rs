@@ -1,7 +1,6 @@
 //! The parts are put together, started, and stopped.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +13,14 @@ use password_reset::flow::{Parts, WorkerOptions};
 use password_reset::limit::{RateLimiter, Unlimited};
 use password_reset::mail::{LinkBase, Mailbox as Sender, Site};
 use password_reset::password::{Argon2id, HashPool, Policy};
-use password_reset_sqlx::{SqliteAudit, SqliteBackend};
+use password_reset_sqlx::{
+    Driver, MySqlBackend, PostgresBackend, SqlAudit, SqlBackend, SqliteBackend,
+};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
 use crate::app::App;
-use crate::database::Database;
+use crate::database::{Database, Pools};
 use crate::flags::{Flags, Role, Switch};
 use crate::login::Logins;
 use crate::mailbox::Mailbox;
@@ -39,88 +40,120 @@ pub(crate) async fn run(flags: Flags) -> Result<(), BoxError> {
         Role::Worker => None,
         Role::All | Role::Web => Some(listen(flags.addr).await?),
     };
-    let address = match &listener {
-        Some(listener) => listener.local_addr()?,
-        None => flags.addr,
+    let database = Database::open(flags.database.as_deref(), flags.key_file.clone()).await?;
+    let demo = Demo {
+        flags,
+        stop,
+        listener,
+        database,
     };
-    let loopback = address.ip().is_loopback();
-
-    let database = Database::open(flags.database.as_deref()).await?;
-    let backend = SqliteBackend::with_pools(database.writer.clone(), database.reader.clone());
-    backend.migrate().await?;
-    let audit = SqliteAudit::spawn(&backend)?;
-    let users = Users::new(&database);
-    // One pool for reset, login and seeding, so that all hashing together stays within one bound.
-    let hashing = HashPool::new(Argon2id::default())?;
-    seed(&users, &hashing, flags.accounts).await?;
-
-    let base = LinkBase::parse(&match flags.link_base {
-        Some(base) => base,
-        None => link_base(address)?,
-    })?;
-    let mailbox = Mailbox::new(&base, flags.mail_dir)?;
-    let limiter: Arc<dyn RateLimiter> = match flags.limits {
-        Switch::On => Arc::new(backend.clone()),
-        Switch::Off => Arc::new(Unlimited),
-    };
-    let key_file = flags.key_file.as_ref().or(database.key_file.as_ref());
-    let mut builder = ResetFlow::builder(Parts {
-        site: Site::new(
-            "Demo",
-            base,
-            "support@example.com",
-            Sender::new(Address::parse("no-reply@example.com")?),
-        )?,
-        keyring: keys::keyring(key_file.map(PathBuf::as_path))?,
-        users: Arc::new(users.clone()),
-        tokens: Arc::new(backend.clone()),
-        queue: Arc::new(backend.clone()),
-        mailer: Arc::new(mailbox.clone()),
-        limiter: Arc::clone(&limiter),
-    })
-    .hashing(hashing.clone())
-    // Into the table, and warnings and worse onto the terminal.
-    .audit((audit.clone(), TracingSink));
-    builder = match flags.spread.map(Duration::from_millis) {
-        None => builder,
-        Some(spread) if spread >= Duration::from_millis(200) => builder.spread(spread),
-        // Weaker than the library allows by default, so it has to be asked for by this name.
-        Some(spread) => builder.danger().spread(spread),
-    };
-    let flow = builder.build()?;
-
-    let worker = match flags.role {
-        Role::Web => None,
-        Role::All | Role::Worker => Some(flow.worker().spawn(WorkerOptions::default())),
-    };
-    if let Some(listener) = listener {
-        let app = App {
-            logins: Logins::new(limiter, hashing, &Policy::default()).await?,
-            sessions: Sessions::new(&database),
-            flow,
-            users,
-        };
-        let router = app::router(app, loopback.then_some(mailbox));
-        if loopback {
-            say(&format!("the mail is at http://{address}/dev/mailbox"));
-        } else {
-            say("not a loopback address: no mailbox is shown");
+    // The library's backend is of the database's type. An application has one database, and
+    // writes its type only.
+    match demo.database.pools.clone() {
+        Pools::Sqlite { writer, reader } => {
+            demo.run(SqliteBackend::with_pools(writer, reader)).await
         }
-        say(&format!("listening on http://{address}"));
-        serve(listener, router, stop).await?;
-    } else {
-        say("working; nothing is listened to");
-        stop.wait().await;
+        Pools::Postgres(pool) => demo.run(PostgresBackend::with_pool(pool)).await,
+        Pools::MySql(pool) => demo.run(MySqlBackend::with_pool(pool)).await,
     }
-    // Jobs that run are finished; those that wait are in the database, for the next start.
-    if let Some(worker) = worker {
-        let _ = timeout(GRACE, worker.shutdown()).await;
+}
+
+/// What there is before the library comes in.
+struct Demo {
+    flags: Flags,
+    stop: Stop,
+    listener: Option<TcpListener>,
+    database: Database,
+}
+
+impl Demo {
+    async fn run<D: Driver>(self, backend: SqlBackend<D>) -> Result<(), BoxError> {
+        let Self {
+            flags,
+            stop,
+            listener,
+            database,
+        } = self;
+        let address = match &listener {
+            Some(listener) => listener.local_addr()?,
+            None => flags.addr,
+        };
+        let loopback = address.ip().is_loopback();
+
+        backend.migrate().await?;
+        let audit = SqlAudit::spawn(&backend)?;
+        let users = Users::new(&database.pools);
+        // One pool for reset, login and seeding, so that all hashing together stays within one bound.
+        let hashing = HashPool::new(Argon2id::default())?;
+        seed(&users, &hashing, flags.accounts).await?;
+
+        let base = LinkBase::parse(&match flags.link_base {
+            Some(base) => base,
+            None => link_base(address)?,
+        })?;
+        let mailbox = Mailbox::new(&base, flags.mail_dir)?;
+        let limiter: Arc<dyn RateLimiter> = match flags.limits {
+            Switch::On => Arc::new(backend.clone()),
+            Switch::Off => Arc::new(Unlimited),
+        };
+        let mut builder = ResetFlow::builder(Parts {
+            site: Site::new(
+                "Demo",
+                base,
+                "support@example.com",
+                Sender::new(Address::parse("no-reply@example.com")?),
+            )?,
+            keyring: keys::keyring(database.key_file.as_deref())?,
+            users: Arc::new(users.clone()),
+            tokens: Arc::new(backend.clone()),
+            queue: Arc::new(backend.clone()),
+            mailer: Arc::new(mailbox.clone()),
+            limiter: Arc::clone(&limiter),
+        })
+        .hashing(hashing.clone())
+        // Into the table, and warnings and worse onto the terminal.
+        .audit((audit.clone(), TracingSink));
+        builder = match flags.spread.map(Duration::from_millis) {
+            None => builder,
+            Some(spread) if spread >= Duration::from_millis(200) => builder.spread(spread),
+            // Weaker than the library allows by default, so it has to be asked for by this name.
+            Some(spread) => builder.danger().spread(spread),
+        };
+        let flow = builder.build()?;
+
+        let worker = match flags.role {
+            Role::Web => None,
+            Role::All | Role::Worker => Some(flow.worker().spawn(WorkerOptions::default())),
+        };
+        if let Some(listener) = listener {
+            let app = App {
+                logins: Logins::new(limiter, hashing, &Policy::default()).await?,
+                sessions: Sessions::new(&database.pools),
+                flow,
+                users,
+            };
+            let router = app::router(app, loopback.then_some(mailbox));
+            if loopback {
+                say(&format!("the mail is at http://{address}/dev/mailbox"));
+            } else {
+                say("not a loopback address: no mailbox is shown");
+            }
+            say(&format!("listening on http://{address}"));
+            serve(listener, router, stop).await?;
+        } else {
+            say("working; nothing is listened to");
+            stop.wait().await;
+        }
+        // Jobs that run are finished; those that wait are in the database, for the next start.
+        if let Some(worker) = worker {
+            let _ = timeout(GRACE, worker.shutdown()).await;
+        }
+        if !matches!(timeout(GRACE, audit.flush()).await, Ok(Ok(()))) {
+            tracing::error!("the audit trail is not complete");
+        }
+        let _ = timeout(GRACE, backend.close()).await;
+        Ok(())
     }
-    if !matches!(timeout(GRACE, audit.flush()).await, Ok(Ok(()))) {
-        tracing::error!("the audit trail is not complete");
-    }
-    let _ = timeout(GRACE, backend.close()).await;
-    Ok(())
 }
 
 async fn listen(addr: SocketAddr) -> Result<TcpListener, BoxError> {

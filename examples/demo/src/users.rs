@@ -6,28 +6,32 @@ use password_reset::account::{
 use password_reset::async_trait;
 use password_reset::error::BoxError;
 use password_reset::password::PasswordHash;
-use password_reset_sqlx::sqlx::sqlite::{SqlitePool, SqliteRow};
-use password_reset_sqlx::sqlx::{self, Row};
+use password_reset_sqlx::sqlx;
 
-use crate::database::{Database, begin};
+use crate::database::{Pools, Value};
 
-const BY_EMAIL: &str = "SELECT * FROM users WHERE email = ?";
-const BY_ID: &str = "SELECT * FROM users WHERE id = ?";
-const SWAP: &str = "UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?";
-const END_SESSIONS: &str = "DELETE FROM sessions WHERE user_id = ?";
+const BY_EMAIL: &str = "
+    SELECT CAST(id AS CHAR(20)), email, password_hash, CASE WHEN verified THEN 'yes' ELSE 'no' END,
+    CASE WHEN disabled THEN 'yes' ELSE 'no' END, CASE WHEN second_factor THEN 'yes' ELSE 'no' END
+    FROM users WHERE email = ?1";
+const BY_ID: &str = "
+    SELECT CAST(id AS CHAR(20)), email, password_hash, CASE WHEN verified THEN 'yes' ELSE 'no' END,
+    CASE WHEN disabled THEN 'yes' ELSE 'no' END, CASE WHEN second_factor THEN 'yes' ELSE 'no' END
+    FROM users WHERE id = ?1";
+const SWAP: &str = "UPDATE users SET password_hash = ?1 WHERE id = ?2 AND password_hash = ?3";
+const END_SESSIONS: &str = "DELETE FROM sessions WHERE user_id = ?1";
 
-const SEED_ADA: &str =
-    "INSERT INTO users (email, password_hash) VALUES ('ada@example.com', ?) ON CONFLICT DO NOTHING";
-const SEED_OTHERS: &str = "
-    WITH RECURSIVE number (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM number WHERE n + 1 < ?1)
-    INSERT OR IGNORE INTO users (email, password_hash)
-    SELECT 'user-' || n || '@example.com', ?2 FROM number WHERE n < ?1";
+const SEED_ADA: &str = "INTO users (email, password_hash) VALUES ('ada@example.com', ?1)";
+// The numbers are a thousand times a thousand, because databases limit how deep they recurse.
+const SEED_OTHERS: &str = "INTO users (email, password_hash)
+    WITH RECURSIVE digits (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM digits WHERE n < 999)
+    SELECT concat('user-', high.n * 1000 + low.n, '@example.com'), ?1
+    FROM digits AS high CROSS JOIN digits AS low WHERE high.n * 1000 + low.n < ?2";
 
 /// The table `users`.
 #[derive(Clone)]
 pub(crate) struct Users {
-    writer: SqlitePool,
-    reader: SqlitePool,
+    pools: Pools,
 }
 
 /// What [`Users::seed`] created.
@@ -37,10 +41,9 @@ pub(crate) struct Seeded {
 }
 
 impl Users {
-    pub(crate) fn new(database: &Database) -> Self {
+    pub(crate) fn new(pools: &Pools) -> Self {
         Self {
-            writer: database.writer.clone(),
-            reader: database.reader.clone(),
+            pools: pools.clone(),
         }
     }
 
@@ -50,20 +53,18 @@ impl Users {
         hash: &PasswordHash,
         others: u32,
     ) -> Result<Seeded, sqlx::Error> {
-        let mut transaction = begin(&self.writer).await?;
-        let ada = sqlx::query(SEED_ADA)
-            .bind(hash.expose())
-            .execute(&mut *transaction)
-            .await?;
-        let others = sqlx::query(SEED_OTHERS)
-            .bind(others)
-            .bind(hash.expose())
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
+        let hash = || Value::Text(hash.expose().to_owned());
+        let ada = self.pools.insert_missing(SEED_ADA, [hash()]).await?;
+        let others = match others {
+            0 => 0,
+            _ => {
+                let values = [hash(), Value::Int(others.into())];
+                self.pools.insert_missing(SEED_OTHERS, values).await?
+            }
+        };
         Ok(Seeded {
-            ada: ada.rows_affected() > 0,
-            others: others.rows_affected(),
+            ada: ada > 0,
+            others,
         })
     }
 }
@@ -74,22 +75,16 @@ impl UserStore for Users {
         // The demo's rule of equality: the case of ASCII letters does not matter. Nothing else is
         // folded, or somebody's look-alike address would find another person's account (W2).
         let email = identifier.as_str().to_ascii_lowercase();
-        let row = sqlx::query(BY_EMAIL).bind(email);
-        row.fetch_optional(&self.reader)
-            .await?
-            .map(account)
-            .transpose()
+        let row = self.pools.texts(BY_EMAIL, [Value::Text(email)]).await?;
+        row.map(account).transpose()
     }
 
     async fn account(&self, user: &UserId) -> Result<Option<Account>, BoxError> {
         let Some(id) = key(user) else {
             return Ok(None);
         };
-        let row = sqlx::query(BY_ID).bind(id);
-        row.fetch_optional(&self.reader)
-            .await?
-            .map(account)
-            .transpose()
+        let row = self.pools.texts(BY_ID, [Value::Int(id)]).await?;
+        row.map(account).transpose()
     }
 
     /// Compares and swaps in one statement: of two resets at the same moment one finds the old hash
@@ -103,13 +98,12 @@ impl UserStore for Users {
         let (Some(id), Credential::Password(expected)) = (key(user), expected) else {
             return Ok(Swap::Stale);
         };
-        let swapped = sqlx::query(SWAP)
-            .bind(new.expose())
-            .bind(id)
-            .bind(expected.expose())
-            .execute(&self.writer)
-            .await?;
-        Ok(match swapped.rows_affected() {
+        let values = [
+            Value::Text(new.expose().to_owned()),
+            Value::Int(id),
+            Value::Text(expected.expose().to_owned()),
+        ];
+        Ok(match self.pools.execute(SWAP, values).await? {
             0 => Swap::Stale,
             _ => Swap::Done,
         })
@@ -118,10 +112,9 @@ impl UserStore for Users {
     async fn end_sessions(&self, user: &UserId, _: SessionScope) -> Result<(), BoxError> {
         // The demo has sessions and nothing else. An application ends whatever logs in without the
         // password: refresh tokens, remembered devices, API tokens.
-        sqlx::query(END_SESSIONS)
-            .bind(key(user))
-            .execute(&self.writer)
-            .await?;
+        if let Some(id) = key(user) {
+            self.pools.execute(END_SESSIONS, [Value::Int(id)]).await?;
+        }
         Ok(())
     }
 }
@@ -131,31 +124,32 @@ pub(crate) fn key(user: &UserId) -> Option<i64> {
     user.as_str().parse().ok()
 }
 
-fn account(row: SqliteRow) -> Result<Account, BoxError> {
-    let id: i64 = row.try_get("id")?;
-    let hash: Option<String> = row.try_get("password_hash")?;
+fn account(row: Vec<Option<String>>) -> Result<Account, BoxError> {
+    let row: [Option<String>; 6] = row.try_into().map_err(|_| "six columns")?;
+    let [id, email, hash, verified, disabled, second_factor] = row;
     let credential = match hash {
         Some(hash) => Credential::Password(PasswordHash::parse(&hash)?),
         None => Credential::External,
     };
-    let address = Address::parse(row.try_get("email")?)?;
-    let mut account = Account::new(UserId::parse(&id.to_string())?, credential);
-    if row.try_get("verified")? {
+    let address = Address::parse(&email.unwrap_or_default())?;
+    let id = UserId::parse(id.unwrap_or_default().trim_end())?;
+    let mut account = Account::new(id, credential);
+    if verified.as_deref() == Some("yes") {
         account.verified.push(address);
     } else {
         account.unverified.push(address);
     }
-    if row.try_get("disabled")? {
+    if disabled.as_deref() != Some("no") {
         account.status = Status::Disabled;
     }
-    account.second_factor = row.try_get("second_factor")?;
+    account.second_factor = second_factor.as_deref() != Some("no");
     Ok(account)
 }
 
 /// The library's kit proves that the table above keeps the contract of [`UserStore`].
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests may panic")]
+    #![allow(clippy::unreachable, clippy::unwrap_used, reason = "tests may panic")]
 
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -179,10 +173,13 @@ mod tests {
         async fn create(&self, address: &Address) -> UserId {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let insert = "INSERT INTO users (email, password_hash) VALUES (?, ?) RETURNING id";
+            let Pools::Sqlite { writer, .. } = &self.users.pools else {
+                unreachable!()
+            };
             let id: i64 = sqlx::query_scalar(insert)
                 .bind(address.as_str().to_ascii_lowercase())
                 .bind(format!("$test${number}"))
-                .fetch_one(&self.users.writer)
+                .fetch_one(writer)
                 .await
                 .unwrap();
             UserId::parse(&id.to_string()).unwrap()
@@ -194,9 +191,9 @@ mod tests {
         async fn store() -> Fixture {
             let folder = tempfile::tempdir().unwrap();
             let url = format!("sqlite://{}", folder.path().join("demo.db").display());
-            let database = crate::database::Database::open(Some(&url)).await.unwrap();
+            let database = crate::database::Database::open(Some(&url), None).await.unwrap();
             Fixture {
-                users: Users::new(&database),
+                users: Users::new(&database.pools),
                 next: Default::default(),
                 _folder: folder,
             }

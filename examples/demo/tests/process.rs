@@ -148,14 +148,24 @@ fn many_accounts_are_seeded_quickly() {
 
 #[test]
 fn other_databases_are_refused_by_name() {
+    let complaint = refused(&["--database", "oracle://localhost/demo"]);
+    assert!(complaint.contains("begin with sqlite:"), "{complaint}");
+}
+
+#[test]
+fn a_database_server_needs_a_key_file() {
+    for url in ["postgres://localhost/demo", "mysql://localhost/demo"] {
+        let complaint = refused(&["--addr", "127.0.0.1:0", "--database", url]);
+        assert!(complaint.contains("needs --key-file PATH"), "{complaint}");
+    }
+}
+
+/// What it says when it does not start.
+fn refused(flags: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_password-reset-demo"))
-        .args(["--database", "postgres://localhost/demo"])
+        .args(flags)
         .output()
         .unwrap();
     assert!(!output.status.success());
-    assert!(
-        String::from_utf8(output.stderr)
-            .unwrap()
-            .contains("supports sqlite only")
-    );
+    String::from_utf8(output.stderr).unwrap()
 }

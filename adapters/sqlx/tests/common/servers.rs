@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use password_reset_sqlx::{MySqlBackend, PostgresBackend};
-use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection, Row};
 use tokio::sync::OnceCell;
 
@@ -170,6 +170,30 @@ async fn mysql_schema() -> Option<&'static str> {
     SCHEMA.get_or_init(make).await.as_deref()
 }
 
+/// A pool on the schema of this process.
+pub(crate) async fn postgres_pool(isolation: Isolation) -> Option<PgPool> {
+    let schema = postgres_schema().await?;
+    let options: PgConnectOptions = postgres_url().parse().unwrap();
+    let options = options.options([
+        ("default_transaction_isolation", isolation.name()),
+        ("search_path", schema),
+    ]);
+    let pool = PgPoolOptions::new()
+        .max_connections(16)
+        .acquire_timeout(Duration::from_secs(60));
+    Some(pool.connect_with(options).await.unwrap())
+}
+
+/// The same, with the server's own settings.
+pub(crate) async fn mysql_pool() -> Option<MySqlPool> {
+    let schema = mysql_schema().await?;
+    let options: MySqlConnectOptions = mysql_url().parse().unwrap();
+    let pool = MySqlPoolOptions::new()
+        .max_connections(16)
+        .acquire_timeout(Duration::from_secs(60));
+    Some(pool.connect_with(options.database(schema)).await.unwrap())
+}
+
 /// Tables of one's own in PostgreSQL.
 pub(crate) async fn postgres(isolation: Isolation) -> Option<PostgresBackend> {
     let [backend] = postgres_processes(isolation).await?;
@@ -181,27 +205,19 @@ pub(crate) async fn postgres(isolation: Isolation) -> Option<PostgresBackend> {
 pub(crate) async fn postgres_processes<const N: usize>(
     isolation: Isolation,
 ) -> Option<[PostgresBackend; N]> {
-    let schema = postgres_schema().await?;
     let prefix = next_prefix();
     let mut backends = Vec::new();
     for _ in 0..N {
-        let options: PgConnectOptions = postgres_url().parse().unwrap();
-        let options = options.options([("default_transaction_isolation", isolation.name())]);
-        let pool = PgPoolOptions::new()
-            .max_connections(16)
-            .acquire_timeout(Duration::from_secs(60))
-            .connect_with(options)
-            .await
-            .unwrap();
-        let backend = PostgresBackend::with_pool(pool);
-        let backend = backend.schema(schema).unwrap().prefix(&prefix).unwrap();
+        let backend = PostgresBackend::with_pool(postgres_pool(isolation).await?);
+        let backend = backend.schema(postgres_schema().await?).unwrap();
+        let backend = backend.prefix(&prefix).unwrap();
         backend.migrate().await.unwrap();
         backends.push(backend);
     }
     backends.try_into().ok()
 }
 
-/// Tables of one's own in MariaDB, with the server's own settings.
+/// Tables of one's own in MariaDB.
 pub(crate) async fn mysql() -> Option<MySqlBackend> {
     let [backend] = mysql_processes().await?;
     Some(backend)
@@ -209,19 +225,12 @@ pub(crate) async fn mysql() -> Option<MySqlBackend> {
 
 /// Several backends on the same tables.
 pub(crate) async fn mysql_processes<const N: usize>() -> Option<[MySqlBackend; N]> {
-    let schema = mysql_schema().await?;
     let prefix = next_prefix();
     let mut backends = Vec::new();
     for _ in 0..N {
-        let options: MySqlConnectOptions = mysql_url().parse().unwrap();
-        let pool = MySqlPoolOptions::new()
-            .max_connections(16)
-            .acquire_timeout(Duration::from_secs(60))
-            .connect_with(options)
-            .await
-            .unwrap();
-        let backend = MySqlBackend::with_pool(pool);
-        let backend = backend.schema(schema).unwrap().prefix(&prefix).unwrap();
+        let backend = MySqlBackend::with_pool(mysql_pool().await?);
+        let backend = backend.schema(mysql_schema().await?).unwrap();
+        let backend = backend.prefix(&prefix).unwrap();
         backend.migrate().await.unwrap();
         backends.push(backend);
     }

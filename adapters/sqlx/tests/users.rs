@@ -1,0 +1,298 @@
+//! [`SqlUserStore`] on tables as applications have them.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "common/servers.rs"]
+#[allow(dead_code, reason = "each test file uses a part")]
+mod servers;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use password_reset::account::{
+    Account, Address, Credential, Identifier, SessionScope, Status, Swap, Tenant, UserId, UserStore,
+};
+use password_reset::async_trait;
+use password_reset::password::PasswordHash;
+use password_reset::testing::kit::users::UsersFixture;
+use password_reset_sqlx::{EndSessions, Flag, IdType, SqlUserStore, UserTable};
+use sqlx::{AssertSqlSafe, MySqlPool, PgPool, SqlitePool};
+
+/// One statement on a pool of either kind. The text is the test's own.
+macro_rules! run {
+    ($pool:expr, $($sql:tt)+) => {
+        sqlx::raw_sql(AssertSqlSafe(format!($($sql)+))).execute($pool).await.unwrap()
+    };
+}
+
+async fn sqlite() -> Option<SqlitePool> {
+    let options = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    Some(options.connect("sqlite::memory:").await.unwrap())
+}
+
+async fn postgres() -> Option<PgPool> {
+    servers::postgres_pool(servers::Isolation::ReadCommitted).await
+}
+
+async fn mysql() -> Option<MySqlPool> {
+    servers::mysql_pool().await
+}
+
+/// The kit's fixture on a table whose name needs quoting.
+macro_rules! fixture {
+    ($name:ident: $database:ty, $pool:expr, $quote:literal, $create:literal) => {
+        mod $name {
+            use super::*;
+
+            pub(crate) struct Fixture {
+                pool: sqlx::Pool<$database>,
+                store: SqlUserStore<$database>,
+                table: String,
+                next: AtomicU32,
+            }
+
+            #[async_trait]
+            impl UsersFixture for Fixture {
+                fn store(&self) -> Arc<dyn UserStore> {
+                    Arc::new(self.store.clone())
+                }
+
+                async fn create(&self, address: &Address) -> UserId {
+                    let id = self.next.fetch_add(1, Ordering::Relaxed);
+                    let mail = address.as_str().to_ascii_lowercase().replace('\'', "''");
+                    run!(
+                        &self.pool,
+                        "INSERT INTO {} (key_no, mail, phc, ok, off) \
+                        VALUES ({id}, '{mail}', '$test${id}', '1', '0')",
+                        self.table
+                    );
+                    UserId::parse(&id.to_string()).unwrap()
+                }
+            }
+
+            pub(crate) async fn fresh() -> Option<Fixture> {
+                static NEXT: AtomicU32 = AtomicU32::new(0);
+                let pool = $pool.await?;
+                let name = format!("The {{users}}?1 {}", NEXT.fetch_add(1, Ordering::Relaxed));
+                let table = format!("{0}{name}{0}", $quote);
+                run!(&pool, $create, table);
+                let logins = table.replace("users", "logins").replace("?1", "");
+                run!(&pool, "CREATE TABLE {logins} (who BIGINT)");
+                // A text of the program's own, as it would stand in an application.
+                let end = format!("DELETE FROM {logins} WHERE who = ?1").leak();
+                let end = EndSessions::statement(end);
+                let columns = UserTable::new(&name, Flag::Truth("ok"))
+                    .id("key_no", IdType::Integer)
+                    .email("mail")
+                    .password("phc")
+                    .disabled(Flag::Truth("off"));
+                Some(Fixture {
+                    store: SqlUserStore::new(pool.clone(), columns, end),
+                    pool,
+                    table,
+                    next: AtomicU32::new(1),
+                })
+            }
+
+            password_reset::conformance_users! {
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn store() -> Option<Fixture> { fresh().await }
+            }
+        }
+    };
+}
+
+fixture! {
+    on_sqlite: sqlx::Sqlite, sqlite(), '"',
+    "CREATE TABLE {} (key_no INTEGER PRIMARY KEY, mail TEXT COLLATE NOCASE, phc TEXT, ok BOOLEAN,
+        off INTEGER)"
+}
+fixture! {
+    on_postgres: sqlx::Postgres, postgres(), '"',
+    "CREATE TABLE {} (key_no INT PRIMARY KEY, mail VARCHAR(254), phc TEXT, ok BOOLEAN, off SMALLINT)"
+}
+fixture! {
+    on_mysql: sqlx::MySql, mysql(), '`',
+    "CREATE TABLE {} (key_no INT UNSIGNED PRIMARY KEY, mail VARCHAR(254) COLLATE utf8mb4_general_ci,
+        phc VARCHAR(255), ok BOOLEAN, off BIT(8), INDEX (mail))"
+}
+
+fn typed(text: &str) -> Identifier {
+    Identifier::parse(text).unwrap()
+}
+
+fn user(id: &str) -> UserId {
+    UserId::parse(id).unwrap()
+}
+
+fn nothing() -> EndSessions {
+    EndSessions::with(|_| async { Ok(()) })
+}
+
+async fn found(store: &impl UserStore, text: &str) -> Option<String> {
+    let account = store.find(&typed(text)).await.unwrap();
+    account.map(|account| account.id.as_str().to_owned())
+}
+
+async fn account(store: &impl UserStore, id: &str) -> Account {
+    store.account(&user(id)).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn w2_a_collation_never_finds_a_look_alike() {
+    let Some(pool) = mysql().await else { return };
+    run!(&pool, "DROP TABLE IF EXISTS look_alikes");
+    // `ä` equals `a` in this collation, and so does a space at the end.
+    run!(
+        &pool,
+        "CREATE TABLE look_alikes (id VARCHAR(20) COLLATE utf8mb4_general_ci PRIMARY KEY,
+            email VARCHAR(99) COLLATE utf8mb4_general_ci, password_hash TEXT)"
+    );
+    run!(
+        &pool,
+        "INSERT INTO look_alikes VALUES ('a', 'mallory@example.com', 'AbC')"
+    );
+    let table = UserTable::new("look_alikes", Flag::Always).id("id", IdType::Text);
+    let store = SqlUserStore::new(pool, table, nothing());
+    assert_eq!(
+        found(&store, "mallory@example.com").await.as_deref(),
+        Some("a")
+    );
+    assert_eq!(
+        found(&store, "MALLORY@example.com").await.as_deref(),
+        Some("a")
+    );
+    assert_eq!(found(&store, "mällory@example.com").await, None);
+    assert!(store.account(&user("A")).await.unwrap().is_none());
+    let swap = |id, old| {
+        let (store, old) = (store.clone(), PasswordHash::parse(old).unwrap());
+        let new = PasswordHash::parse("new").unwrap();
+        async move {
+            let expected = Credential::Password(old);
+            store
+                .set_password(&user(id), &expected, &new)
+                .await
+                .unwrap()
+        }
+    };
+    assert_eq!(swap("A", "AbC").await, Swap::Stale, "another key");
+    assert_eq!(swap("a", "abc").await, Swap::Stale, "another hash");
+    assert_eq!(swap("a", "AbC").await, Swap::Done);
+}
+
+#[tokio::test]
+async fn rows_that_differ_in_case_only_mean_who_is_spelled_or_nobody() {
+    let pool = sqlite().await.unwrap();
+    run!(
+        &pool,
+        "CREATE TABLE users (id INTEGER, email TEXT, password_hash TEXT);
+        INSERT INTO users VALUES (1, 'Ada@example.com', 'a'), (2, 'ada@example.com', 'b'),
+            (3, 'Grace@example.com', 'c')"
+    );
+    let any = UserTable::new("users", Flag::Always).email_in_any_case("email");
+    let any = SqlUserStore::new(pool.clone(), any, nothing());
+    assert_eq!(found(&any, "Ada@example.com").await.as_deref(), Some("1"));
+    assert_eq!(found(&any, "ada@example.com").await.as_deref(), Some("2"));
+    assert_eq!(found(&any, "ADA@example.com").await, None);
+    assert_eq!(found(&any, "grace@EXAMPLE.com").await.as_deref(), Some("3"));
+    let exact = UserTable::new("users", Flag::Always).email_as_written("email");
+    let exact = SqlUserStore::new(pool, exact, nothing());
+    assert_eq!(
+        found(&exact, "Grace@example.com").await.as_deref(),
+        Some("3")
+    );
+    assert_eq!(found(&exact, "grace@example.com").await, None);
+}
+
+#[tokio::test]
+async fn what_a_column_does_not_say_is_taken_for_the_safe_answer() {
+    let pool = sqlite().await.unwrap();
+    run!(
+        &pool,
+        "CREATE TABLE users (id INTEGER, email TEXT, password_hash TEXT, ok, off, totp, lang);
+        INSERT INTO users VALUES
+            (1, 'a@example.com', 'h', 1, 0, NULL, 'de'),
+            (2, 'b@example.com', 'h', NULL, NULL, 'secret', NULL),
+            (3, 'c@example.com', 'h', 'maybe', 'maybe', '', NULL),
+            (4, 'd@example.com', NULL, 'TRUE', 'false', NULL, NULL),
+            (5, 'not an address', '', 1, 0, NULL, NULL)"
+    );
+    let table = UserTable::new("users", Flag::Truth("ok"))
+        .disabled(Flag::Truth("off"))
+        .second_factor(Flag::NotNull("totp"))
+        .locale("lang");
+    let store = SqlUserStore::new(pool, table, nothing());
+    let a = account(&store, "1").await;
+    assert_eq!((a.verified.len(), a.status), (1, Status::Active));
+    assert_eq!((a.second_factor, a.locale.as_deref()), (false, Some("de")));
+    let b = account(&store, "2").await;
+    assert_eq!((b.verified.len(), b.unverified.len()), (0, 1));
+    assert_eq!((b.status, b.second_factor), (Status::Active, true));
+    let c = account(&store, "3").await;
+    assert_eq!((c.verified.len(), c.status), (0, Status::Disabled));
+    let d = account(&store, "4").await;
+    assert!(matches!(d.credential, Credential::External));
+    assert_eq!((d.verified.len(), d.status), (1, Status::Active));
+    let e = account(&store, "5").await;
+    assert!(matches!(e.credential, Credential::External));
+    assert!(e.verified.is_empty() && e.unverified.is_empty());
+    // One spelling for one key.
+    for spelling in ["01", "+1", "1 ", "one"] {
+        if let Ok(id) = UserId::parse(spelling) {
+            let nobody = store.account(&id).await.unwrap();
+            assert!(nobody.is_none() || id.as_str() == "1", "{spelling}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn uuids_tenants_and_several_statements() {
+    let Some(pool) = postgres().await else { return };
+    run!(
+        &pool,
+        "DROP TABLE IF EXISTS people, s1, s2;
+        CREATE TABLE people (id UUID PRIMARY KEY, org TEXT, email TEXT, password_hash TEXT,
+            state TEXT);
+        CREATE TABLE s1 (who UUID);
+        CREATE TABLE s2 (who UUID, ended BOOLEAN DEFAULT false);"
+    );
+    let ids = [
+        "6f1c2f1e-0000-4000-8000-000000000001",
+        "6f1c2f1e-0000-4000-8000-000000000002",
+    ];
+    for (id, org) in ids.iter().zip(["acme", "umbrella"]) {
+        run!(
+            &pool,
+            "INSERT INTO people VALUES ('{id}', '{org}', 'ada@example.com', 'h', 'active');
+            INSERT INTO s1 VALUES ('{id}');
+            INSERT INTO s2 VALUES ('{id}')"
+        );
+    }
+    let table = UserTable::new("people", Flag::Always)
+        .id("id", IdType::Uuid)
+        .tenant("org")
+        .disabled(Flag::Sql("state <> 'active'"));
+    let end = EndSessions::statements([
+        "DELETE FROM s1 WHERE who = ?1",
+        "UPDATE s2 SET ended = true WHERE who = ?1 AND '{}'::jsonb ? 'x' = false",
+    ]);
+    let store = SqlUserStore::new(pool.clone(), table, end);
+    let within = |tenant| {
+        let identifier = typed("ada@example.com").in_tenant(Tenant::parse(tenant).unwrap());
+        let store = store.clone();
+        async move { store.find(&identifier).await.unwrap() }
+    };
+    let acme = within("acme").await.unwrap();
+    assert_eq!(acme.id.as_str(), ids[0]);
+    assert_eq!(acme.tenant.unwrap().as_str(), "acme");
+    assert!(within("nobody").await.is_none());
+    // Two accounts, and no tenant to tell which.
+    assert!(found(&store, "ada@example.com").await.is_none());
+
+    let all = SessionScope::All;
+    store.end_sessions(&user(ids[0]), all).await.unwrap();
+    store.end_sessions(&user("no uuid"), all).await.unwrap();
+    let left = "SELECT (SELECT count(*) FROM s1) + (SELECT count(*) FROM s2 WHERE NOT ended)";
+    let left: i64 = sqlx::query_scalar(left).fetch_one(&pool).await.unwrap();
+    assert_eq!(left, 2, "the other account's sessions stay");
+}
