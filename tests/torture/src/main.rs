@@ -25,6 +25,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use password_reset::error::BoxError;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::flags::{Command, Flags};
 
@@ -33,8 +34,8 @@ async fn main() -> ExitCode {
     let flags = Flags::parse();
     let outcome = tokio::select! {
         outcome = start(flags) => outcome,
-        // Everything that was started ends with the future that is dropped here.
-        _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+        // Everything that was started ends with the future that is dropped here, and the runtime.
+        () = interrupted() => Err("interrupted".into()),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -43,6 +44,17 @@ async fn main() -> ExitCode {
             let _ = writeln!(io::stderr(), "error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Ctrl-c or SIGTERM.
+async fn interrupted() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
     }
 }
 

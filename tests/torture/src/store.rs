@@ -146,8 +146,10 @@ impl Store {
         let mut waiting = self.waiting().await?;
         let mut jobs: BTreeMap<String, usize> = BTreeMap::new();
         let mut sessions: BTreeMap<String, Row> = BTreeMap::new();
+        // The bare name would be the text's in PostgreSQL, and order 10 before 9.
         let select = "SELECT CAST(seq AS TEXT), CAST(at AS TEXT), what, coalesce(id, ''),
-                      coalesce(user_id, ''), coalesce(note, '') FROM torture_ledger ORDER BY seq";
+                      coalesce(user_id, ''), coalesce(note, '')
+                      FROM torture_ledger ORDER BY torture_ledger.seq";
         for row in self.rows(select.into()).await? {
             let (seq, at) = (number(&row, 0)?, number(&row, 1)?);
             let (id, user, note) = (text(&row, 3)?, text(&row, 4)?, text(&row, 5)?);
