@@ -32,7 +32,8 @@ pub struct RedisOptions {
 
 impl RedisOptions {
     /// Options for the server at `url`, such as `redis://user:password@host:6379/0`, or
-    /// `rediss://` for TLS (feature `tls`).
+    /// `rediss://` for TLS (feature `tls`). The rustls provider is the one that the application
+    /// installed, or else ring.
     pub fn new(url: &str) -> Self {
         Self {
             url: url.to_owned(),
@@ -67,11 +68,22 @@ impl RedisOptions {
     ///   away.
     pub async fn connect(self) -> Result<RedisBackend, ConnectError> {
         let keys = Arc::new(Keys::new(&self.prefix)?);
+        #[cfg(feature = "tls")]
+        choose_cryptography();
         let client = Client::open(self.url).map_err(ConnectError::Url)?;
         let link = Link::open(client, self.wait)
             .await
             .map_err(ConnectError::Open)?;
         Ok(RedisBackend { link, keys })
+    }
+}
+
+/// Without a choice rustls panics as soon as two of its providers are built in.
+#[cfg(feature = "tls")]
+fn choose_cryptography() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Somebody else may be quicker; theirs is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }
 

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub(crate) mod proxy;
+
 use std::io::Write;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -171,5 +173,24 @@ pub(crate) fn job(due: i64) -> Job {
         id: JobId::from_bytes(fresh()),
         due: at(due),
         task: Task::Unreadable(vec![0, 1, 2]),
+    }
+}
+
+/// The same numbers at each run. SplitMix64.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % end
+    }
+
+    /// Below some power of two between these, so that small and large numbers are as frequent.
+    pub(crate) fn up_to_a_power(&mut self, least: u64, most: u64) -> u64 {
+        let bits = least + self.below(most - least);
+        self.below(1 << bits)
     }
 }
