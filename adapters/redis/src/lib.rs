@@ -35,7 +35,8 @@
 //!
 //! # What is forgotten, and when
 //!
-//! - A **limit** lives until the moment from which on it decides nothing.
+//! - A **limit** lives until the moment from which on it decides nothing, and a minute longer: the
+//!   clocks of several machines never agree.
 //! - A **token** goes when it is purged. Beside that it has a time to live, 60 days longer than the
 //!   token itself, for applications that stop purging. A token that is claimed or watched has none:
 //!   whoever forgets it forgets a changed password that nobody settled. The same holds for the set

@@ -15,7 +15,7 @@ use password_reset_redis::redis::cmd;
 
 #[tokio::test]
 async fn what_is_purged_leaves_nothing() {
-    let Some(scratch) = Scratch::new("memory").await else {
+    let Some(scratch) = Scratch::new("leftovers").await else {
         return;
     };
     let backend = scratch.backend().await;
@@ -63,7 +63,7 @@ async fn what_is_purged_leaves_nothing() {
 
 #[tokio::test]
 async fn more_than_one_batch_is_purged_at_once() {
-    let Some(scratch) = Scratch::new("memory").await else {
+    let Some(scratch) = Scratch::new("leftovers").await else {
         return;
     };
     let backend = scratch.backend().await;
@@ -78,7 +78,7 @@ async fn more_than_one_batch_is_purged_at_once() {
 
 #[tokio::test]
 async fn finished_jobs_and_purged_letters_leave_nothing() {
-    let Some(scratch) = Scratch::new("memory").await else {
+    let Some(scratch) = Scratch::new("leftovers").await else {
         return;
     };
     let backend = scratch.backend().await;
@@ -106,6 +106,7 @@ async fn finished_jobs_and_purged_letters_leave_nothing() {
             .await
             .unwrap()
     );
+    assert_eq!(backend.length(at(300)).await.unwrap().dead, 19);
     let leased = backend.lease(at(300), at(400), 100).await.unwrap();
     assert!(backend.ack(&leased[0].lease).await.unwrap());
     assert_eq!(backend.purge_dead(at(151), 100).await.unwrap(), 19);
@@ -115,7 +116,7 @@ async fn finished_jobs_and_purged_letters_leave_nothing() {
 /// A record that went without its indexes: by hand, or at the end of its time to live.
 #[tokio::test]
 async fn a_record_that_vanished_stands_in_nobodys_way() {
-    let Some(scratch) = Scratch::new("memory").await else {
+    let Some(scratch) = Scratch::new("leftovers").await else {
         return;
     };
     let backend = scratch.backend().await;
@@ -150,4 +151,34 @@ async fn a_record_that_vanished_stands_in_nobodys_way() {
     assert_eq!(all.await.unwrap(), 1);
     assert_eq!(backend.purge(at(3_000), 10).await.unwrap(), 1);
     assert_eq!(scratch.left().await, []);
+}
+
+#[tokio::test]
+async fn entries_without_a_record_do_not_pile_up() {
+    let Some(scratch) = Scratch::new("leftovers").await else {
+        return;
+    };
+    let backend = scratch.backend().await;
+    let mut connection = common::connection().await.unwrap();
+    let live = Live::at_most(100.try_into().unwrap());
+    for _ in 0..10 {
+        let record = token("ada");
+        let _ = backend.insert(&record, live).await.unwrap();
+        let name = format!("{{{}}}:t:", scratch.prefix());
+        let name = [name.as_bytes(), record.selector.as_bytes()].concat();
+        cmd("DEL")
+            .arg(name)
+            .exec_async(&mut connection)
+            .await
+            .unwrap();
+    }
+    for index in ["u:ada", "purge"] {
+        let name = format!("{{{}}}:{index}", scratch.prefix());
+        let left: u32 = cmd("ZCARD")
+            .arg(name)
+            .query_async(&mut connection)
+            .await
+            .unwrap();
+        assert_eq!(left, 1, "{index}");
+    }
 }

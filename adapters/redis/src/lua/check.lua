@@ -50,6 +50,7 @@ local left = 0
 for rate = 1, 3 do
   left = math.max(left, ahead(string.sub(kept, rate * 20 - 19, rate * 20)))
 end
-left = math.min(math.max(math.ceil(left / 1000), 1), 4503599627370)
+-- A minute longer, for clocks that do not agree.
+left = math.min(math.ceil(left / 1000), 4503599627370) + 60000
 redis.call('SET', KEYS[1], kept, 'PX', string.format('%.0f', left))
 return string.format('%.0f', wait)
