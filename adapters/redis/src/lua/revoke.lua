@@ -7,6 +7,8 @@ local expires, user, spent, revoked =
 if not expires or not user or spent or revoked then
   return 0
 end
-redis.call('HSET', KEYS[1], 'revoked', ARGV[2], 'why', ARGV[3])
+-- First what frees memory: a server without any refuses a script whose first change needs some, and
+-- a token must be revocable there too.
 redis.call('ZREM', ARGV[4] .. user, expires .. ARGV[1])
+redis.call('HSET', KEYS[1], 'revoked', ARGV[2], 'why', ARGV[3])
 return 1

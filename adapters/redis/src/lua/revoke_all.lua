@@ -11,8 +11,9 @@ for _, member in ipairs(redis.call('ZRANGE', open, 0, -1)) do
   if not epoch then
     redis.call('ZREM', open, member)
   elseif credential == '' or string.sub(epoch, 1, 16) == credential then
-    redis.call('HSET', key, 'revoked', ARGV[1], 'why', ARGV[2])
+    -- First what frees memory, see `revoke.lua`.
     redis.call('ZREM', open, member)
+    redis.call('HSET', key, 'revoked', ARGV[1], 'why', ARGV[2])
     revoked = revoked + 1
   end
 end
