@@ -117,9 +117,8 @@ fn a_mail_is_retried_and_then_given_up_loudly() {
 
         // It is kept, and an operator can have it tried again.
         let dead = world.flow.dead_letters(10).await.unwrap();
-        let [letter] = dead.as_slice() else {
-            panic!("{} dead letters", dead.len());
-        };
+        assert_eq!(dead.len(), 1);
+        let letter = dead.first().unwrap();
         assert_eq!(letter.attempts, 3);
         assert_eq!(world.flow.queue_length().await.unwrap().dead, 1);
         world.outbox.fail_next(0);
