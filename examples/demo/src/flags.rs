@@ -1,4 +1,5 @@
 //! What can be chosen on the command line.
+#![allow(rustdoc::bare_urls, reason = "the texts are what `--help` prints")]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

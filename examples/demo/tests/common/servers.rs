@@ -1,6 +1,8 @@
 //! PostgreSQL, MariaDB and Redis for the tests: a database of one's own on a server that may not be
 //! there.
 
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
 use std::fmt::Display;
 use std::future::Future;
 use std::io::Write;
