@@ -1,5 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+// The tests share modules that name this crate as its users do.
+#[cfg(test)]
+extern crate self as password_reset_sqlx;
+
 mod audit;
 mod backend;
 mod columns;
@@ -8,6 +12,8 @@ mod error;
 mod jobs;
 mod limits;
 mod names;
+#[cfg(test)]
+mod plans;
 mod schema;
 mod server;
 mod session;
