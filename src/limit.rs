@@ -152,24 +152,27 @@ pub enum Decision {
 /// The generic cell rate algorithm over all rates of a quota: what was kept in, decision and what
 /// to keep out. Pure.
 ///
-/// A clock that jumps back denies for no longer than the quota's own span.
+/// A clock that jumps back denies for no longer than the quota's own span: what is kept is cut to
+/// it, also when the use is denied.
 pub fn gcra(quota: &Quota, kept: Tats, now: Timestamp) -> (Decision, Tats) {
     let now = now.unix_micros();
-    let mut next = kept;
+    let (mut allowed, mut denied) = (kept, kept);
     let mut wait = 0;
-    for (tat, rate) in next.0.iter_mut().zip(quota.rates()) {
+    let tats = allowed.0.iter_mut().zip(&mut denied.0);
+    for ((charged, free), rate) in tats.zip(quota.rates()) {
         // Never further ahead than the span itself: a quota may have been lowered since, and a
         // clock may have been wrong.
-        let ahead = tat.saturating_sub(now).clamp(0, rate.burst());
+        let ahead = charged.saturating_sub(now).clamp(0, rate.burst());
         let grown = ahead.saturating_add(rate.emission());
         wait = wait.max(grown.saturating_sub(rate.burst()));
-        *tat = now.saturating_add(grown);
+        *charged = now.saturating_add(grown);
+        *free = (*free).min(now.saturating_add(rate.burst()));
     }
     if wait > 0 {
         let retry_after = Duration::from_micros(u64::try_from(wait).unwrap_or(0));
-        return (Decision::Deny { retry_after }, kept);
+        return (Decision::Deny { retry_after }, denied);
     }
-    (Decision::Allow, next)
+    (Decision::Allow, allowed)
 }
 
 /// Where uses are counted.
@@ -305,7 +308,13 @@ mod tests {
             Tats::default(),
             Timestamp::from_unix_micros(i64::MAX / 2),
         );
-        let (denied, _) = gcra(&quota, tats, Timestamp::from_unix_micros(0));
+        let start = Timestamp::from_unix_micros(0);
+        let (denied, mut tats) = gcra(&quota, tats, start);
         assert_eq!(denied, Decision::Deny { retry_after: HOUR });
+        // Whoever keeps knocking is let in when the hint said.
+        let hour = 3_600_000_000;
+        assert!(!allowed(&quota, &mut tats, hour / 2));
+        assert!(!allowed(&quota, &mut tats, hour - 1));
+        assert!(allowed(&quota, &mut tats, hour));
     }
 }

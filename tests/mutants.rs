@@ -155,6 +155,7 @@ mod caught {
 
     mutants! { limiter: crate::limiter::Limiter;
         hints_in_seconds => a_limiter_follows_gcra,
+        a_wrong_clock_denies_for_ever => a_limiter_follows_gcra,
         third_rate_is_forgotten => every_rate_of_a_quota_holds,
         reads_then_writes => contention_never_allows_too_much,
         denied_is_charged => a_denied_use_is_free,

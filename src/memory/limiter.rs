@@ -78,14 +78,12 @@ impl Inner {
         self.forget(now);
         let known = self.keys.get(key).copied();
         let (decision, next) = gcra(quota, known.unwrap_or_default(), now);
-        if decision == Decision::Allow {
-            if known.is_none() && self.keys.len() >= self.capacity {
-                return Err(NoRoom { what: "limit" }.into());
-            }
-            self.clear(key);
-            self.keys.insert(*key, next);
-            self.order.insert((next.forget_at(), *key));
+        if known.is_none() && self.keys.len() >= self.capacity {
+            return Err(NoRoom { what: "limit" }.into());
         }
+        self.clear(key);
+        self.keys.insert(*key, next);
+        self.order.insert((next.forget_at(), *key));
         Ok(decision)
     }
 

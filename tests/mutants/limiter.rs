@@ -77,6 +77,7 @@ impl RateLimiter for Limiter {
         if let Decision::Deny { retry_after } = &mut decision {
             match self.defect {
                 "hints_in_seconds" => *retry_after = Duration::from_secs(retry_after.as_secs() + 1),
+                "a_wrong_clock_denies_for_ever" => next = kept,
                 "hint_is_the_whole_span" => *retry_after = Duration::from_secs(3_600),
                 "denied_is_charged" => {
                     for (tat, rate) in next.0.iter_mut().zip(quota.rates()) {

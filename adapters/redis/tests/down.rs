@@ -6,7 +6,8 @@ mod common;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use common::proxy::{Mode, Proxy};
+use common::proxied;
+use common::proxy::Mode;
 use common::{Scratch, at, job, token};
 use password_reset::error::BoxError;
 use password_reset::limit::{LimitKey, Quota, RateLimiter};
@@ -55,8 +56,8 @@ async fn a_server_that_goes_away_comes_back() {
     let Some(scratch) = Scratch::new("down").await else {
         return;
     };
-    let proxy = Proxy::start().await;
-    let options = scratch.options(&proxy.url()).wait(WAIT);
+    let (proxy, url) = proxied().await;
+    let options = scratch.options(&url).wait(WAIT);
     let backend = options.connect().await.unwrap();
     for _ in 0..3 {
         backend.push(&job(0)).await.unwrap();
@@ -72,8 +73,8 @@ async fn a_connection_that_falls_silent_is_replaced() {
     let Some(scratch) = Scratch::new("down").await else {
         return;
     };
-    let proxy = Proxy::start().await;
-    let options = scratch.options(&proxy.url()).wait(WAIT);
+    let (proxy, url) = proxied().await;
+    let options = scratch.options(&url).wait(WAIT);
     let backend = options.connect().await.unwrap();
     backend.push(&job(0)).await.unwrap();
     proxy.switch(Mode::Silent).await;

@@ -3,7 +3,8 @@
 //! A use reads, decides and writes in a single `INSERT .. ON CONFLICT`. In the words of [`gcra`],
 //! for each rate: `ahead` is the kept time, no earlier than now and no later than now plus the
 //! burst; the use is allowed when no rate's `ahead` is beyond its `limit`; then `emission` is
-//! added. The furthest that any rate was beyond is kept as `denied_for`, and answered.
+//! added. The furthest that any rate was beyond is kept as `denied_for`, and answered. What is kept
+//! is never beyond the ceiling.
 //!
 //! A denied use is charged nothing, and writes as much as an allowed one: otherwise its time would
 //! tell that somebody was here before.
@@ -62,6 +63,15 @@ fn charge(syntax: &Syntax) -> String {
     };
     let beyond = |n: usize| format!("{} - ?{}", ahead(n), rate(n).1);
     let denied_for = format!("{greatest}(0, {}, {}, {})", beyond(0), beyond(1), beyond(2));
+    // What is kept of one rate afterwards.
+    let next = |n: usize, denied_for: &str| {
+        let (ahead, (ceiling, _, emission)) = (ahead(n), rate(n));
+        format!(
+            "CASE WHEN ?{emission} = 0 THEN {{limits}}.tat{n} \
+            WHEN {denied_for} = 0 THEN {ahead} + ?{emission} \
+            ELSE {least}({{limits}}.tat{n}, ?{ceiling}) END"
+        )
+    };
     // MySQL assigns from left to right, and reads what it has assigned; the others read the row as
     // it was.
     let (conflict, denied, kept, end) = match syntax.flavour {
@@ -72,7 +82,7 @@ fn charge(syntax: &Syntax) -> String {
             format!("{greatest}({{limits}}.tat0, {{limits}}.tat1, {{limits}}.tat2)"),
         ),
         Flavour::Postgres | Flavour::Sqlite => {
-            let next = |n| tat(n, &ahead(n), rate(n).2, &denied_for);
+            let next = |n| next(n, &denied_for);
             let end = format!("{greatest}({}, {}, {})", next(0), next(1), next(2));
             (
                 "ON CONFLICT (limit_key) DO UPDATE SET",
@@ -82,7 +92,7 @@ fn charge(syntax: &Syntax) -> String {
             )
         }
     };
-    let tat = |n| format!("tat{n} = {}", tat(n, &ahead(n), rate(n).2, &kept));
+    let tat = |n| format!("tat{n} = {}", next(n, &kept));
     let returning = match syntax.flavour {
         Flavour::MySql => "",
         Flavour::Postgres | Flavour::Sqlite => "RETURNING denied_for",
@@ -94,14 +104,6 @@ fn charge(syntax: &Syntax) -> String {
         tat(0),
         tat(1),
         tat(2),
-    )
-}
-
-/// What is kept of one rate afterwards.
-fn tat(n: usize, ahead: &str, emission: usize, denied_for: &str) -> String {
-    format!(
-        "CASE WHEN {denied_for} = 0 AND ?{emission} > 0 THEN {ahead} + ?{emission} \
-        ELSE {{limits}}.tat{n} END"
     )
 }
 

@@ -655,4 +655,9 @@ pub async fn the_length_counts_every_job(store: Store, _: Race) {
     assert_eq!(store.length(at(60)).await, length(4, 0, 1), "a lost lease");
     assert!(store.ack(&lease).await);
     assert_eq!(store.length(at(60)).await, length(3, 0, 1));
+    for dead in store.dead(1).await {
+        let id = JobId::from_bytes(fresh());
+        assert!(store.revive(&dead.id, &id, at(90)).await);
+    }
+    assert_eq!(store.length(at(60)).await, length(3, 1, 0), "revived");
 }

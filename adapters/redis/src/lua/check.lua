@@ -29,23 +29,24 @@ elseif #kept ~= 60 or not string.find(kept, '^%d+$') then
   return false
 end
 
-local wait, tats = 0, {}
+local wait, charged, free = 0, {}, {}
 for rate = 1, 3 do
   local tat = string.sub(kept, rate * 20 - 19, rate * 20)
   local emission, burst = tonumber(ARGV[rate * 2]), tonumber(ARGV[rate * 2 + 1])
+  charged[rate], free[rate] = tat, tat
   if emission then
     local grown = math.min(math.max(ahead(tat), 0), burst) + emission
     wait = math.max(wait, grown - burst)
-    tat = after(grown)
+    charged[rate] = after(grown)
+    if ahead(tat) > burst then
+      free[rate] = after(burst)
+    end
   end
-  tats[rate] = tat
 end
 
 -- A denied use is charged nothing, and writes as much as an allowed one: otherwise its time would
 -- tell that somebody was here before.
-if wait == 0 then
-  kept = table.concat(tats)
-end
+kept = table.concat(wait == 0 and charged or free)
 local left = 0
 for rate = 1, 3 do
   left = math.max(left, ahead(string.sub(kept, rate * 20 - 19, rate * 20)))

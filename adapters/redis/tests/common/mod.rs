@@ -1,27 +1,36 @@
 //! A prefix of one's own on the test server, and records to put under it.
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses a part")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../../../tests/support/proxy.rs"]
 pub(crate) mod proxy;
+#[path = "../../../../tests/support/records.rs"]
+mod records;
 
 use std::io::Write;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use password_reset::Timestamp;
-use password_reset::account::UserId;
-use password_reset::queue::{Job, JobId, Task};
-use password_reset::token::{Epoch, KeyId, Purpose, Selector, TokenDigest, TokenRecord};
 use password_reset_redis::redis::aio::MultiplexedConnection;
 use password_reset_redis::redis::{Client, cmd};
 use password_reset_redis::{RedisBackend, RedisOptions};
+use proxy::Proxy;
+pub(crate) use records::{Random, at, fresh, job, token};
 use tokio::sync::OnceCell;
 
 const VARIABLE: &str = "PASSWORD_RESET_TEST_REDIS";
 
 pub(crate) fn url() -> String {
     std::env::var(VARIABLE).unwrap_or_else(|_| "redis://127.0.0.1:6379/".to_owned())
+}
+
+/// A broken network in front of the server, and the server's URL behind it.
+pub(crate) async fn proxied() -> (Proxy, String) {
+    let server = url().replace("redis://", "");
+    let proxy = Proxy::start(server.trim_end_matches('/')).await;
+    let url = format!("redis://{}/", proxy.address());
+    (proxy, url)
 }
 
 /// Keys of one test.
@@ -140,60 +149,4 @@ fn skip() {
         );
         let _ = std::io::stderr().write_all(text.as_bytes());
     });
-}
-
-pub(crate) fn at(micros: i64) -> Timestamp {
-    Timestamp::from_unix_micros(micros)
-}
-
-/// 16 bytes that no other call in this process gets.
-pub(crate) fn fresh() -> [u8; 16] {
-    static NEXT: AtomicU32 = AtomicU32::new(1);
-    let number = u128::from(NEXT.fetch_add(1, Ordering::Relaxed));
-    // Spread like random names, so that keys do not arrive in order.
-    number
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
-        .to_be_bytes()
-}
-
-/// A token of `user`, made at 1,000 and good until 2,000.
-pub(crate) fn token(user: &str) -> TokenRecord {
-    TokenRecord::new(
-        Selector::from_bytes(fresh()),
-        Purpose::Reset,
-        None,
-        UserId::parse(user).unwrap(),
-        Epoch::from_bytes([1; 32]),
-        KeyId(1),
-        TokenDigest::from_bytes([2; 32]),
-        at(1_000),
-        at(2_000),
-    )
-}
-
-pub(crate) fn job(due: i64) -> Job {
-    Job {
-        id: JobId::from_bytes(fresh()),
-        due: at(due),
-        task: Task::Unreadable(vec![0, 1, 2]),
-    }
-}
-
-/// The same numbers at each run. SplitMix64.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-
-    /// Below some power of two between these, so that small and large numbers are as frequent.
-    pub(crate) fn up_to_a_power(&mut self, least: u64, most: u64) -> u64 {
-        let bits = least + self.below(most - least);
-        self.below(1 << bits)
-    }
 }

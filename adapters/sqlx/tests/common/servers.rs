@@ -63,7 +63,7 @@ fn missing(server: &str, variable: &str, why: &dyn std::fmt::Display) {
 }
 
 /// What this process calls its schema. Those of processes that are gone are removed by the next.
-fn own_schema() -> String {
+pub(crate) fn own_schema() -> String {
     format!("{}{}", ours(), std::process::id())
 }
 
@@ -235,4 +235,39 @@ pub(crate) async fn mysql_processes<const N: usize>() -> Option<[MySqlBackend; N
         backends.push(backend);
     }
     backends.try_into().ok()
+}
+
+/// Runs a statement in the schema of this process, on the server of that kind.
+pub(crate) async fn run_in_schema(url: &str, sql: &str) {
+    run(url, sql).await.unwrap();
+}
+
+/// Whether the server refuses a statement.
+pub(crate) async fn fails(url: &str, sql: &str) -> bool {
+    run(url, sql).await.is_err()
+}
+
+async fn run(url: &str, sql: &str) -> Result<(), sqlx::Error> {
+    let sql = AssertSqlSafe(sql.to_owned());
+    if url.starts_with("postgres") {
+        let pool = postgres_pool(Isolation::ReadCommitted).await.unwrap();
+        sqlx::raw_sql(sql).execute(&pool).await.map(drop)
+    } else {
+        let pool = mysql_pool().await.unwrap();
+        sqlx::raw_sql(sql).execute(&pool).await.map(drop)
+    }
+}
+
+/// The first column of every row.
+pub(crate) async fn texts(url: &str, sql: &str) -> Vec<String> {
+    let sql = AssertSqlSafe(sql.to_owned());
+    if url.starts_with("postgres") {
+        let pool = postgres_pool(Isolation::ReadCommitted).await.unwrap();
+        let rows = sqlx::query(sql).fetch_all(&pool).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    } else {
+        let pool = mysql_pool().await.unwrap();
+        let rows = sqlx::query(sql).fetch_all(&pool).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
 }

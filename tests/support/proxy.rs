@@ -1,4 +1,4 @@
-//! A network between a backend and its server that a test can break: [`Proxy`].
+//! A network between a backend and its server that a test can break: [`Proxy`]. For every adapter.
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -24,16 +24,17 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    pub(crate) async fn start() -> Self {
+    /// In front of the server at `server`, such as `127.0.0.1:6379`.
+    pub(crate) async fn start(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (mode, modes) = watch::channel(Mode::Pass);
-        tokio::spawn(listen(listener, address, modes));
+        tokio::spawn(listen(listener, address, server.to_owned(), modes));
         Self { address, mode }
     }
 
-    pub(crate) fn url(&self) -> String {
-        format!("redis://{}/", self.address)
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The listener follows in a moment.
@@ -49,12 +50,17 @@ impl Proxy {
     }
 }
 
-async fn listen(mut listener: TcpListener, address: SocketAddr, mut modes: watch::Receiver<Mode>) {
+async fn listen(
+    mut listener: TcpListener,
+    address: SocketAddr,
+    server: String,
+    mut modes: watch::Receiver<Mode>,
+) {
     loop {
         tokio::select! {
             client = listener.accept() => {
                 let (client, _) = client.unwrap();
-                tokio::spawn(carry(client, modes.clone()));
+                tokio::spawn(carry(client, server.clone(), modes.clone()));
             }
             changed = modes.changed() => {
                 if changed.is_err() {
@@ -72,16 +78,15 @@ async fn listen(mut listener: TcpListener, address: SocketAddr, mut modes: watch
     }
 }
 
-async fn carry(mut client: TcpStream, mut modes: watch::Receiver<Mode>) {
+async fn carry(mut client: TcpStream, server: String, mut modes: watch::Receiver<Mode>) {
     let silent = modes.wait_for(|mode| *mode == Mode::Silent);
     if tokio::time::timeout(Duration::ZERO, silent).await.is_ok() {
         // It stays silent also when the network is well again.
         return pending().await;
     }
-    let server = super::url().replace("redis://", "");
-    let mut server = TcpStream::connect(server.trim_end_matches('/'))
-        .await
-        .unwrap();
+    let Ok(mut server) = TcpStream::connect(server).await else {
+        return;
+    };
     let silent = tokio::select! {
         _ = copy_bidirectional(&mut client, &mut server) => false,
         mode = modes.wait_for(|mode| *mode != Mode::Pass) => mode.is_ok_and(|m| *m == Mode::Silent),
