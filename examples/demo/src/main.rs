@@ -25,6 +25,7 @@ mod mailbox;
 mod origin;
 mod pages;
 mod problem;
+mod redis;
 mod reset;
 mod sessions;
 mod start;

@@ -13,6 +13,7 @@ use password_reset::flow::{Parts, WorkerOptions};
 use password_reset::limit::{RateLimiter, Unlimited};
 use password_reset::mail::{LinkBase, Mailbox as Sender, Site};
 use password_reset::password::{Argon2id, HashPool, Policy};
+use password_reset::queue::JobQueue;
 use password_reset_sqlx::{
     Driver, MySqlBackend, PostgresBackend, SqlAudit, SqlBackend, SqlUserStore, SqliteBackend,
 };
@@ -26,7 +27,7 @@ use crate::login::Logins;
 use crate::mailbox::Mailbox;
 use crate::sessions::Sessions;
 use crate::stop::Stop;
-use crate::{app, keys, say, users};
+use crate::{app, keys, redis, say, users};
 
 /// How long each step of the stop may take.
 const GRACE: Duration = Duration::from_secs(5);
@@ -102,9 +103,18 @@ impl Demo {
             None => link_base(address)?,
         })?;
         let mailbox = Mailbox::new(&base, flags.mail_dir)?;
-        let limiter: Arc<dyn RateLimiter> = match flags.limits {
-            Switch::On => Arc::new(backend.clone()),
-            Switch::Off => Arc::new(Unlimited),
+        let redis = match &flags.redis {
+            Some(url) => Some(redis::connect(url, &flags.redis_prefix).await?),
+            None => None,
+        };
+        let queue: Arc<dyn JobQueue> = match &redis {
+            Some(redis) => Arc::new(redis.clone()),
+            None => Arc::new(backend.clone()),
+        };
+        let limiter: Arc<dyn RateLimiter> = match (flags.limits, redis) {
+            (Switch::Off, _) => Arc::new(Unlimited),
+            (Switch::On, Some(redis)) => Arc::new(redis),
+            (Switch::On, None) => Arc::new(backend.clone()),
         };
         let mut builder = ResetFlow::builder(Parts {
             site: Site::new(
@@ -116,7 +126,7 @@ impl Demo {
             keyring: keys::keyring(database.key_file.as_deref())?,
             users: Arc::clone(&users),
             tokens: Arc::new(backend.clone()),
-            queue: Arc::new(backend.clone()),
+            queue,
             mailer: Arc::new(mailbox.clone()),
             limiter: Arc::clone(&limiter),
         })
@@ -154,7 +164,7 @@ impl Demo {
             say("working; nothing is listened to");
             stop.wait().await;
         }
-        // Jobs that run are finished; those that wait are in the database, for the next start.
+        // Jobs that run are finished; those that wait are in the queue, for the next start.
         if let Some(worker) = worker {
             let _ = timeout(GRACE, worker.shutdown()).await;
         }
