@@ -211,7 +211,7 @@ impl Pools {
 }
 
 #[cfg(test)]
-#[path = "../tests/common/servers.rs"]
+#[path = "../../../tests/support/databases.rs"]
 mod servers;
 
 #[cfg(test)]
