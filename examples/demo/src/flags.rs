@@ -1,6 +1,8 @@
 //! What can be chosen on the command line.
+#![allow(rustdoc::bare_urls, reason = "the texts are what `--help` prints")]
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
@@ -12,13 +14,24 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:3000")]
     pub(crate) addr: SocketAddr,
 
-    /// A database to keep, such as sqlite:demo.db; its key is kept in a file beside it. Without
-    /// this flag every start makes a fresh one, target/demo/demo.db.
-    #[arg(long, value_name = "URL", value_parser = sqlite_url)]
+    /// A database to keep: sqlite:demo.db, postgres://user@host/name, or mysql://user@host/name for
+    /// MySQL and MariaDB. The key of a SQLite file is kept beside it, the others need --key-file.
+    /// Without this flag every start makes a fresh file, target/demo/demo.db.
+    #[arg(long, value_name = "URL", value_parser = database_url)]
     pub(crate) database: Option<String>,
 
+    /// Keeps limits and the queue in Redis or Valkey, such as redis://127.0.0.1/; everything else
+    /// stays in the database.
+    #[arg(long, value_name = "URL")]
+    pub(crate) redis: Option<String>,
+
+    /// What the keys in Redis begin with. Two demos on one server need two prefixes.
+    #[arg(long, value_name = "TEXT", default_value = "demo")]
+    pub(crate) redis_prefix: String,
+
     /// Seeds user-0@example.com, user-1@example.com and so on, so many of them.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0,
+          value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     pub(crate) accounts: u32,
 
     /// Whether requests are limited.
@@ -29,6 +42,37 @@ pub(crate) struct Flags {
     /// whoever measures can tell from the next answer whether an account exists.
     #[arg(long, value_name = "MS")]
     pub(crate) spread: Option<u64>,
+
+    /// What this process does. Several processes on one database share its queue: with `worker`
+    /// nothing is listened to, with `web` nothing is mailed.
+    #[arg(long, value_enum, default_value_t = Role::All)]
+    pub(crate) role: Role,
+
+    /// Also writes every mail into this folder, as a JSON file of its own. The mailbox then shows
+    /// the folder: its mails survive a restart, and several processes share it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) mail_dir: Option<PathBuf>,
+
+    /// The page that links lead to, such as https://app.example.com/reset-password. Without this
+    /// flag it is the page at --addr.
+    #[arg(long, value_name = "URL")]
+    pub(crate) link_base: Option<String>,
+
+    /// Where the key is kept, created at the first start. All processes on one database need the
+    /// same.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Role {
+    /// Serves pages and sends mails.
+    All,
+    /// Serves pages.
+    Web,
+    /// Sends mails.
+    Worker,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq, ValueEnum)]
@@ -37,9 +81,17 @@ pub(crate) enum Switch {
     Off,
 }
 
-fn sqlite_url(text: &str) -> Result<String, &'static str> {
-    match text.strip_prefix("sqlite:") {
+fn database_url(text: &str) -> Result<String, &'static str> {
+    let known = [
+        "sqlite:",
+        "postgres://",
+        "postgresql://",
+        "mysql://",
+        "mariadb://",
+    ];
+    let rest = known.iter().find_map(|scheme| text.strip_prefix(scheme));
+    match rest {
         Some(rest) if !rest.is_empty() => Ok(text.to_owned()),
-        _ => Err("this build supports sqlite only, as in sqlite:demo.db"),
+        _ => Err("begin with sqlite:, postgres:// or mysql://, as in sqlite:demo.db"),
     }
 }

@@ -1,7 +1,10 @@
 //! Everybody's mail, to look into. The one part of the demo that no application has.
 
+mod folder;
+
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
 use axum::middleware::from_fn;
@@ -9,28 +12,41 @@ use axum::response::Html;
 use axum::routing::get;
 use axum::{Json, Router};
 use password_reset::async_trait;
-use password_reset::mail::{LinkBase, MailError, Mailer, Message};
-use serde::Serialize;
+use password_reset::error::BoxError;
+use password_reset::mail::{Kind, LinkBase, MailError, Mailer, Message};
+use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
 
+use crate::mailbox::folder::Folder;
+use crate::problem::Problem;
 use crate::{origin, pages};
 
 const CAPACITY: usize = 10_000;
 /// How many mails the page shows.
 const PAGE: usize = 100;
 
-/// A mail server that keeps the last 10,000 mails in memory.
+/// A mail server that keeps its mails: the last 10,000 in memory, or all in a folder.
 ///
 /// It holds live links, which a mailer must never keep. So its pages exist on a loopback address
 /// only, for requests that name this machine.
 #[derive(Clone)]
 pub(crate) struct Mailbox {
     link_start: Arc<str>,
-    mails: Arc<Mutex<VecDeque<Arc<Mail>>>>,
+    kept: Kept,
 }
 
-/// One mail, as `/dev/mailbox.json` shows it.
-#[derive(Serialize)]
+#[derive(Clone)]
+enum Kept {
+    InMemory(Arc<Mutex<VecDeque<Arc<Mail>>>>),
+    In(Arc<Folder>),
+}
+
+/// One mail, as `/dev/mailbox.json` and the files of `--mail-dir` show it.
+#[derive(Deserialize, Serialize)]
 pub(crate) struct Mail {
+    /// The Message-ID.
+    id: String,
+    kind: String,
     pub(crate) to: String,
     pub(crate) subject: String,
     pub(crate) text: String,
@@ -39,36 +55,70 @@ pub(crate) struct Mail {
 }
 
 impl Mailbox {
-    pub(crate) fn new(base: &LinkBase) -> Self {
-        Self {
+    pub(crate) fn new(base: &LinkBase, folder: Option<PathBuf>) -> Result<Self, BoxError> {
+        Ok(Self {
             link_start: format!("{}?", base.as_str()).into(),
-            mails: Arc::default(),
+            kept: match folder {
+                Some(path) => Kept::In(Arc::new(Folder::open(path)?)),
+                None => Kept::InMemory(Arc::default()),
+            },
+        })
+    }
+
+    fn mail(&self, message: &Message) -> Mail {
+        let words = message.text().split_whitespace();
+        let links = words.filter(|word| word.starts_with(&*self.link_start));
+        Mail {
+            id: message.id().to_owned(),
+            kind: match message.kind() {
+                Kind::ResetLink => "reset_link",
+                Kind::PasswordChanged => "password_changed",
+                _ => "other",
+            }
+            .to_owned(),
+            to: message.to().as_str().to_owned(),
+            subject: message.subject().to_owned(),
+            text: message.text().to_owned(),
+            html: message.html().to_owned(),
+            links: links.map(str::to_owned).collect(),
         }
     }
 
-    fn mails(&self) -> MutexGuard<'_, VecDeque<Arc<Mail>>> {
-        self.mails.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The newest mails, up to so many, the oldest of them first.
+    async fn newest(&self, count: usize) -> Result<Vec<Arc<Mail>>, BoxError> {
+        match &self.kept {
+            Kept::InMemory(mails) => {
+                let mails = mails.lock().unwrap_or_else(PoisonError::into_inner);
+                let older = mails.len().saturating_sub(count);
+                Ok(mails.iter().skip(older).cloned().collect())
+            }
+            Kept::In(folder) => {
+                let folder = Arc::clone(folder);
+                Ok(spawn_blocking(move || folder.newest(count)).await??)
+            }
+        }
     }
 }
 
 #[async_trait]
 impl Mailer for Mailbox {
     async fn send(&self, message: &Message) -> Result<(), MailError> {
-        let words = message.text().split_whitespace();
-        let links = words.filter(|word| word.starts_with(&*self.link_start));
-        let mail = Mail {
-            to: message.to().as_str().to_owned(),
-            subject: message.subject().to_owned(),
-            text: message.text().to_owned(),
-            html: message.html().to_owned(),
-            links: links.map(str::to_owned).collect(),
-        };
-        let mut mails = self.mails();
-        if mails.len() >= CAPACITY {
-            mails.pop_front();
+        let mail = self.mail(message);
+        match &self.kept {
+            Kept::InMemory(mails) => {
+                let mut mails = mails.lock().unwrap_or_else(PoisonError::into_inner);
+                if mails.len() >= CAPACITY {
+                    mails.pop_front();
+                }
+                mails.push_back(Arc::new(mail));
+                Ok(())
+            }
+            Kept::In(folder) => {
+                let folder = Arc::clone(folder);
+                let put = spawn_blocking(move || folder.put(&mail)).await;
+                put.map_err(MailError::uncertain)?
+            }
         }
-        mails.push_back(Arc::new(mail));
-        Ok(())
     }
 }
 
@@ -81,13 +131,13 @@ pub(crate) fn router(mailbox: Mailbox) -> Router {
 }
 
 /// For people: the newest first.
-async fn page(State(mailbox): State<Mailbox>) -> Html<String> {
-    let newest: Vec<_> = mailbox.mails().iter().rev().take(PAGE).cloned().collect();
-    pages::mailbox(&newest)
+async fn page(State(mailbox): State<Mailbox>) -> Result<Html<String>, Problem> {
+    let mut mails = mailbox.newest(PAGE).await?;
+    mails.reverse();
+    Ok(pages::mailbox(&mails))
 }
 
-/// For programs: all, the oldest first.
-async fn json(State(mailbox): State<Mailbox>) -> Json<Vec<Arc<Mail>>> {
-    let mails = mailbox.mails().iter().cloned().collect();
-    Json(mails)
+/// For programs: the oldest first.
+async fn json(State(mailbox): State<Mailbox>) -> Result<Json<Vec<Arc<Mail>>>, Problem> {
+    Ok(Json(mailbox.newest(CAPACITY).await?))
 }

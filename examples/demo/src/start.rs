@@ -4,27 +4,30 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use password_reset::ResetFlow;
-use password_reset::account::Address;
+use password_reset::account::{Address, UserStore};
 use password_reset::audit::TracingSink;
 use password_reset::error::BoxError;
 use password_reset::flow::{Parts, WorkerOptions};
 use password_reset::limit::{RateLimiter, Unlimited};
 use password_reset::mail::{LinkBase, Mailbox as Sender, Site};
 use password_reset::password::{Argon2id, HashPool, Policy};
-use password_reset_sqlx::{SqliteAudit, SqliteBackend};
+use password_reset::queue::JobQueue;
+use password_reset_sqlx::{
+    Driver, MySqlBackend, PostgresBackend, SqlAudit, SqlBackend, SqlUserStore, SqliteBackend,
+};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
 use crate::app::App;
-use crate::database::Database;
-use crate::flags::{Flags, Switch};
+use crate::database::{Database, Pools};
+use crate::flags::{Flags, Role, Switch};
 use crate::login::Logins;
 use crate::mailbox::Mailbox;
 use crate::sessions::Sessions;
 use crate::stop::Stop;
-use crate::users::Users;
-use crate::{app, keys, say};
+use crate::{app, keys, redis, say, users};
 
 /// How long each step of the stop may take.
 const GRACE: Duration = Duration::from_secs(5);
@@ -33,91 +36,169 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(crate) async fn run(flags: Flags) -> Result<(), BoxError> {
     let stop = Stop::listen()?;
     // First the port: when it is taken, nothing else has happened yet.
-    let listener = TcpListener::bind(flags.addr).await;
-    let listener =
-        listener.map_err(|error| format!("{}: {error}; --addr takes another one", flags.addr))?;
-    let address = listener.local_addr()?;
-    let loopback = address.ip().is_loopback();
-
-    let database = Database::open(flags.database.as_deref()).await?;
-    let backend = SqliteBackend::with_pools(database.writer.clone(), database.reader.clone());
-    backend.migrate().await?;
-    let audit = SqliteAudit::spawn(&backend)?;
-    let users = Users::new(&database);
-    // One pool for reset, login and seeding, so that all hashing together stays within one bound.
-    let hashing = HashPool::new(Argon2id::default())?;
-    seed(&users, &hashing, flags.accounts).await?;
-
-    let base = LinkBase::parse(&link_base(address))?;
-    let mailbox = Mailbox::new(&base);
-    let limiter: Arc<dyn RateLimiter> = match flags.limits {
-        Switch::On => Arc::new(backend.clone()),
-        Switch::Off => Arc::new(Unlimited),
+    let listener = match flags.role {
+        Role::Worker => None,
+        Role::All | Role::Web => Some(listen(flags.addr).await?),
     };
-    let mut builder = ResetFlow::builder(Parts {
-        site: Site::new(
-            "Demo",
-            base,
-            "support@example.com",
-            Sender::new(Address::parse("no-reply@example.com")?),
-        )?,
-        keyring: keys::keyring(database.key_file.as_deref())?,
-        users: Arc::new(users.clone()),
-        tokens: Arc::new(backend.clone()),
-        queue: Arc::new(backend.clone()),
-        mailer: Arc::new(mailbox.clone()),
-        limiter: Arc::clone(&limiter),
-    })
-    .hashing(hashing.clone())
-    // Into the table, and warnings and worse onto the terminal.
-    .audit((audit.clone(), TracingSink));
-    builder = match flags.spread.map(Duration::from_millis) {
-        None => builder,
-        Some(spread) if spread >= Duration::from_millis(200) => builder.spread(spread),
-        // Weaker than the library allows by default, so it has to be asked for by this name.
-        Some(spread) => builder.danger().spread(spread),
+    let database = Database::open(flags.database.as_deref(), flags.key_file.clone()).await?;
+    let demo = Demo {
+        flags,
+        stop,
+        listener,
+        database,
     };
-    let flow = builder.build()?;
+    // The library's types name their database. An application has one, and needs no `match`.
+    match demo.database.pools.clone() {
+        Pools::Sqlite { writer, reader } => {
+            let users = users::store(writer.clone()).reader(reader.clone());
+            demo.run(SqliteBackend::with_pools(writer, reader), users)
+                .await
+        }
+        Pools::Postgres(pool) => {
+            let users = users::store(pool.clone());
+            demo.run(PostgresBackend::with_pool(pool), users).await
+        }
+        Pools::MySql(pool) => {
+            let users = users::store(pool.clone());
+            demo.run(MySqlBackend::with_pool(pool), users).await
+        }
+    }
+}
 
-    let worker = flow.worker().spawn(WorkerOptions::default());
-    let app = App {
-        logins: Logins::new(limiter, hashing, &Policy::default()).await?,
-        sessions: Sessions::new(&database),
-        flow,
-        users,
-    };
-    let router = app::router(app, loopback.then_some(mailbox));
+/// What there is before the library comes in.
+struct Demo {
+    flags: Flags,
+    stop: Stop,
+    listener: Option<TcpListener>,
+    database: Database,
+}
+
+impl Demo {
+    async fn run<D: Driver>(
+        self,
+        backend: SqlBackend<D>,
+        users: SqlUserStore<D>,
+    ) -> Result<(), BoxError> {
+        let Self {
+            flags,
+            stop,
+            listener,
+            database,
+        } = self;
+        let address = match &listener {
+            Some(listener) => listener.local_addr()?,
+            None => flags.addr,
+        };
+        let loopback = address.ip().is_loopback();
+
+        backend.migrate().await?;
+        let audit = SqlAudit::spawn(&backend)?;
+        let users: Arc<dyn UserStore> = Arc::new(users);
+        // One pool for reset, login and seeding, so that all hashing together stays within one bound.
+        let hashing = HashPool::new(Argon2id::default())?;
+        seed(&database.pools, &hashing, flags.accounts).await?;
+
+        let base = LinkBase::parse(&match flags.link_base {
+            Some(base) => base,
+            None => link_base(address)?,
+        })?;
+        let mailbox = Mailbox::new(&base, flags.mail_dir)?;
+        let redis = match &flags.redis {
+            Some(url) => Some(redis::connect(url, &flags.redis_prefix).await?),
+            None => None,
+        };
+        let queue: Arc<dyn JobQueue> = match &redis {
+            Some(redis) => Arc::new(redis.clone()),
+            None => Arc::new(backend.clone()),
+        };
+        let limiter: Arc<dyn RateLimiter> = match (flags.limits, redis) {
+            (Switch::Off, _) => Arc::new(Unlimited),
+            (Switch::On, Some(redis)) => Arc::new(redis),
+            (Switch::On, None) => Arc::new(backend.clone()),
+        };
+        let mut builder = ResetFlow::builder(Parts {
+            site: Site::new(
+                "Demo",
+                base,
+                "support@example.com",
+                Sender::new(Address::parse("no-reply@example.com")?),
+            )?,
+            keyring: keys::keyring(database.key_file.as_deref())?,
+            users: Arc::clone(&users),
+            tokens: Arc::new(backend.clone()),
+            queue,
+            mailer: Arc::new(mailbox.clone()),
+            limiter: Arc::clone(&limiter),
+        })
+        .hashing(hashing.clone())
+        // Into the table, and warnings and worse onto the terminal.
+        .audit((audit.clone(), TracingSink));
+        builder = match flags.spread.map(Duration::from_millis) {
+            None => builder,
+            Some(spread) if spread >= Duration::from_millis(200) => builder.spread(spread),
+            // Weaker than the library allows by default, so it has to be asked for by this name.
+            Some(spread) => builder.danger().spread(spread),
+        };
+        let flow = builder.build()?;
+
+        let worker = match flags.role {
+            Role::Web => None,
+            Role::All | Role::Worker => Some(flow.worker().spawn(WorkerOptions::default())),
+        };
+        if let Some(listener) = listener {
+            let app = App {
+                logins: Logins::new(limiter, hashing, &Policy::default()).await?,
+                sessions: Sessions::new(&database.pools),
+                flow,
+                users,
+            };
+            let router = app::router(app, loopback.then_some(mailbox));
+            if loopback {
+                say(&format!("the mail is at http://{address}/dev/mailbox"));
+            } else {
+                say("not a loopback address: no mailbox is shown");
+            }
+            say(&format!("listening on http://{address}"));
+            serve(listener, router, stop).await?;
+        } else {
+            say("working; nothing is listened to");
+            stop.wait().await;
+        }
+        // Jobs that run are finished; those that wait are in the queue, for the next start.
+        if let Some(worker) = worker {
+            let _ = timeout(GRACE, worker.shutdown()).await;
+        }
+        if !matches!(timeout(GRACE, audit.flush()).await, Ok(Ok(()))) {
+            tracing::error!("the audit trail is not complete");
+        }
+        let _ = timeout(GRACE, backend.close()).await;
+        Ok(())
+    }
+}
+
+async fn listen(addr: SocketAddr) -> Result<TcpListener, BoxError> {
+    let listener = TcpListener::bind(addr).await;
+    Ok(listener.map_err(|error| format!("{addr}: {error}; --addr takes another one"))?)
+}
+
+async fn serve(listener: TcpListener, router: Router, stop: Stop) -> Result<(), BoxError> {
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    if !loopback {
-        say("not a loopback address: no mailbox is shown, and links lead to this machine only");
-    }
-    if loopback {
-        say(&format!("the mail is at http://{address}/dev/mailbox"));
-    }
-    say(&format!("listening on http://{address}"));
-
     let serving = axum::serve(listener, service).with_graceful_shutdown(stop.clone().wait());
     tokio::select! {
         result = serving.into_future() => result?,
         // A request that never ends does not keep the program from ending.
         () = async { stop.wait().await; sleep(GRACE).await } => {}
     }
-    // Jobs that run are finished; those that wait are in the database, for the next start.
-    let _ = timeout(GRACE, worker.shutdown()).await;
-    if !matches!(timeout(GRACE, audit.flush()).await, Ok(Ok(()))) {
-        tracing::error!("the audit trail is not complete");
-    }
-    let _ = timeout(GRACE, backend.close()).await;
     Ok(())
 }
 
 /// Creates the accounts that are missing, and says how to log in.
-async fn seed(users: &Users, hashing: &HashPool, accounts: u32) -> Result<(), BoxError> {
+async fn seed(pools: &Pools, hashing: &HashPool, accounts: u32) -> Result<(), BoxError> {
     let password = keys::readable_password()?;
     let parsed = Policy::default().parse(&password, &Default::default())?;
     // Hashed once: 100,000 accounts take one hash and one transaction.
     let hash = hashing.hash(parsed).await?;
-    let seeded = users.seed(&hash, accounts).await?;
+    let seeded = users::seed(pools, &hash, accounts).await?;
     if seeded.ada {
         say(&format!("initial password of ada@example.com: {password}"));
     } else {
@@ -139,11 +220,17 @@ async fn seed(users: &Users, hashing: &HashPool, accounts: u32) -> Result<(), Bo
 ///
 /// Plain http is for this machine; the library refuses it for any other. An application puts its
 /// `https://` address here.
-fn link_base(address: SocketAddr) -> String {
+fn link_base(address: SocketAddr) -> Result<String, BoxError> {
     let port = address.port();
-    match address.ip() {
+    if port == 0 {
+        return Err("links need an address to lead to: give --link-base, or a port".into());
+    }
+    Ok(match address.ip() {
         IpAddr::V6(ip) if ip.is_loopback() => format!("http://[{ip}]:{port}/reset-password"),
         ip if ip.is_loopback() => format!("http://{ip}:{port}/reset-password"),
-        _ => format!("http://localhost:{port}/reset-password"),
-    }
+        _ => {
+            say("not a loopback address: links lead to this machine only, give --link-base");
+            format!("http://localhost:{port}/reset-password")
+        }
+    })
 }

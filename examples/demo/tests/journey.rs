@@ -10,11 +10,36 @@
 
 mod common;
 
+use common::servers::{mysql, postgres, redis};
 use common::{Demo, NEW_PASSWORD};
 
 #[test]
 fn a_forgotten_password_is_replaced_once() {
-    let demo = Demo::start(&[]);
+    replaced_once(&Demo::start(&[]));
+}
+
+#[test]
+fn a_forgotten_password_is_replaced_once_on_postgresql() {
+    if let Some(demo) = Demo::start_on(postgres(), &[]) {
+        replaced_once(&demo);
+    }
+}
+
+#[test]
+fn a_forgotten_password_is_replaced_once_on_mariadb() {
+    if let Some(demo) = Demo::start_on(mysql(), &[]) {
+        replaced_once(&demo);
+    }
+}
+
+#[test]
+fn a_forgotten_password_is_replaced_once_with_redis() {
+    if let Some(redis) = redis() {
+        replaced_once(&Demo::start(&redis.flags()));
+    }
+}
+
+fn replaced_once(demo: &Demo) {
     let old_password = demo.initial_password();
 
     // Somebody is logged in, with an id that is not the next one's.
@@ -160,7 +185,32 @@ fn of_two_links_the_second_dies_with_the_first_use() {
 
 #[test]
 fn of_twenty_at_once_one_wins() {
-    let demo = Demo::start(&["--limits", "off"]);
+    one_of_twenty_wins(&Demo::start(&["--limits", "off"]));
+}
+
+#[test]
+fn of_twenty_at_once_one_wins_on_postgresql() {
+    if let Some(demo) = Demo::start_on(postgres(), &["--limits", "off"]) {
+        one_of_twenty_wins(&demo);
+    }
+}
+
+#[test]
+fn of_twenty_at_once_one_wins_on_mariadb() {
+    if let Some(demo) = Demo::start_on(mysql(), &["--limits", "off"]) {
+        one_of_twenty_wins(&demo);
+    }
+}
+
+#[test]
+fn of_twenty_at_once_one_wins_with_redis() {
+    if let Some(redis) = redis() {
+        let limits_off = ["--limits", "off"];
+        one_of_twenty_wins(&Demo::start(&[&redis.flags(), &limits_off[..]].concat()));
+    }
+}
+
+fn one_of_twenty_wins(demo: &Demo) {
     let link = demo.ask("ada@example.com");
     let attempts: Vec<_> = (0..20)
         .map(|n| {
@@ -221,7 +271,17 @@ fn nobody_learns_who_has_an_account() {
 
 #[test]
 fn whoever_asks_too_often_is_told_to_wait() {
-    let demo = Demo::start(&[]);
+    told_to_wait(&Demo::start(&[]));
+}
+
+#[test]
+fn whoever_asks_too_often_is_told_to_wait_with_redis() {
+    if let Some(redis) = redis() {
+        told_to_wait(&Demo::start(&redis.flags()));
+    }
+}
+
+fn told_to_wait(demo: &Demo) {
     let mut browser = demo.browser();
     let statuses: Vec<u16> = (0..21)
         .map(|n| {

@@ -54,6 +54,75 @@ fn a_link_works_after_a_restart_on_the_same_database() {
 }
 
 #[test]
+fn a_worker_mails_what_another_process_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("shared.db").display());
+    let mails = folder.path().join("mails").display().to_string();
+    let keys = folder.path().join("keys").display().to_string();
+    let shared = [
+        "--spread",
+        "0",
+        "--database",
+        &url,
+        "--mail-dir",
+        &mails,
+        "--key-file",
+        &keys,
+    ];
+    let web = Demo::start_with(&[&shared[..], &["--role", "web"]].concat());
+    let reply = web
+        .browser()
+        .post("/forgot-password", &[("identifier", "ada@example.com")]);
+    assert_eq!(reply.status, 200);
+
+    let base = format!("http://{}/reset-password", web.address);
+    let mut worker = Command::new(env!("CARGO_BIN_EXE_password-reset-demo"))
+        .args(shared)
+        .args(["--role", "worker", "--link-base", &base])
+        .spawn()
+        .unwrap();
+    let link = web.link(&web.mails(1)[0]);
+    let mut browser = web.browser();
+    browser.get(&link).leads_to("/reset-password");
+    browser
+        .post("/reset-password", &[("password", NEW_PASSWORD)])
+        .leads_to("/login?reset=done");
+    let mails = web.mails(2);
+    assert_eq!(mails[1]["kind"], "password_changed");
+    assert_eq!(
+        std::fs::read_dir(folder.path().join("mails"))
+            .unwrap()
+            .count(),
+        2
+    );
+
+    // The mailbox is the folder's, whoever looks into it.
+    drop(web);
+    let other = Demo::start_with(&[&shared[..], &["--role", "web"]].concat());
+    assert_eq!(other.mails(2)[0]["id"], mails[0]["id"]);
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+}
+
+#[test]
+fn links_need_somewhere_to_lead_to() {
+    let output = Command::new(env!("CARGO_BIN_EXE_password-reset-demo"))
+        .args([
+            "--database",
+            "sqlite::memory:",
+            "--addr",
+            "127.0.0.1:0",
+            "--role",
+            "worker",
+        ])
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(complaint.contains("--link-base"), "{complaint}");
+}
+
+#[test]
 fn many_accounts_are_seeded_quickly() {
     let started = Instant::now();
     let demo = Demo::start(&["--accounts", "100000"]);
@@ -79,14 +148,24 @@ fn many_accounts_are_seeded_quickly() {
 
 #[test]
 fn other_databases_are_refused_by_name() {
+    let complaint = refused(&["--database", "oracle://localhost/demo"]);
+    assert!(complaint.contains("begin with sqlite:"), "{complaint}");
+}
+
+#[test]
+fn a_database_server_needs_a_key_file() {
+    for url in ["postgres://localhost/demo", "mysql://localhost/demo"] {
+        let complaint = refused(&["--addr", "127.0.0.1:0", "--database", url]);
+        assert!(complaint.contains("needs --key-file PATH"), "{complaint}");
+    }
+}
+
+/// What it says when it does not start.
+fn refused(flags: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_password-reset-demo"))
-        .args(["--database", "postgres://localhost/demo"])
+        .args(flags)
         .output()
         .unwrap();
     assert!(!output.status.success());
-    assert!(
-        String::from_utf8(output.stderr)
-            .unwrap()
-            .contains("supports sqlite only")
-    );
+    String::from_utf8(output.stderr).unwrap()
 }

@@ -9,12 +9,17 @@
     reason = "tests may panic, and no test uses all of this"
 )]
 
+#[path = "../../../../tests/support/databases.rs"]
+pub(crate) mod servers;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use servers::TestDatabase;
 
 pub(crate) const NEW_PASSWORD: &str = "a quiet harbour at dawn";
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
@@ -26,6 +31,8 @@ pub(crate) struct Demo {
     pub(crate) said: Vec<String>,
     process: Child,
     folder: Option<tempfile::TempDir>,
+    // After the process in this list, so dropped when nobody is connected any more.
+    database: Option<TestDatabase>,
 }
 
 impl Demo {
@@ -37,6 +44,20 @@ impl Demo {
         let mut demo = Self::start_with(&all);
         demo.folder = Some(folder);
         demo
+    }
+
+    /// On this database, with its key in a file of its own; `None` where there is no database.
+    pub(crate) fn start_on(database: Option<TestDatabase>, flags: &[&str]) -> Option<Self> {
+        let database = database?;
+        let folder = tempfile::tempdir().unwrap();
+        let key_file = folder.path().join("demo.key");
+        let mut all = vec!["--spread", "0", "--database", &database.url];
+        all.extend(["--key-file", key_file.to_str().unwrap()]);
+        all.extend(flags);
+        let mut demo = Self::start_with(&all);
+        demo.folder = Some(folder);
+        demo.database = Some(database);
+        Some(demo)
     }
 
     /// With these flags and no others, but a free port.
@@ -51,6 +72,7 @@ impl Demo {
             said: Vec::new(),
             process,
             folder: None,
+            database: None,
         };
         let stdout = demo.process.stdout.take().unwrap();
         for line in BufReader::new(stdout).lines() {
