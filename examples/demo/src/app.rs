@@ -1,5 +1,7 @@
 //! The routes, and what their handlers share.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::middleware::{from_fn, map_response};
 use axum::response::{Html, IntoResponse, Redirect};
@@ -7,19 +9,19 @@ use axum::routing::{get, post};
 use axum::{Router, http::header};
 use axum_extra::extract::CookieJar;
 use password_reset::ResetFlow;
+use password_reset::account::UserStore;
 
 use crate::login::Logins;
 use crate::mailbox::{self, Mailbox};
 use crate::problem::Problem;
 use crate::sessions::Sessions;
-use crate::users::Users;
 use crate::{forgot, headers, login, origin, pages, reset};
 
 /// What the handlers share.
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) flow: ResetFlow,
-    pub(crate) users: Users,
+    pub(crate) users: Arc<dyn UserStore>,
     pub(crate) sessions: Sessions,
     pub(crate) logins: Logins,
 }

@@ -111,7 +111,8 @@ macro_rules! query {
 impl Pools {
     /// Runs a statement; answers how many rows it changed.
     ///
-    /// `?1` is the first value, `?2` the second, and so on: each once, in this order.
+    /// `?1` is the first value, and so on to `?4`: each once, in this order. `{lock}` is
+    /// [`Pools::lock`].
     pub(crate) async fn execute<const N: usize>(
         &self,
         sql: &'static str,
@@ -135,28 +136,23 @@ impl Pools {
         self.run(&sql, values).await
     }
 
-    /// Runs a query for one row of texts at most.
-    pub(crate) async fn texts<const N: usize>(
+    /// Runs a query for one text at most.
+    pub(crate) async fn text<const N: usize>(
         &self,
         sql: &'static str,
         values: [Value; N],
-    ) -> Result<Option<Vec<Option<String>>>, sqlx::Error> {
-        macro_rules! texts {
-            ($row:expr) => {
-                match $row? {
-                    Some(row) => (0..row.len())
-                        .map(|n| row.try_get(n))
-                        .collect::<Result<_, _>>()
-                        .map(Some),
-                    None => Ok(None),
-                }
-            };
-        }
+    ) -> Result<Option<String>, sqlx::Error> {
         let sql = self.translate(sql);
         match self {
-            Self::Sqlite { reader, .. } => texts!(query!(sql, values, fetch_optional(reader))),
-            Self::Postgres(pool) => texts!(query!(sql, values, fetch_optional(pool))),
-            Self::MySql(pool) => texts!(query!(sql, values, fetch_optional(pool))),
+            Self::Sqlite { reader, .. } => query!(sql, values, fetch_optional(reader))?
+                .map(|row| row.try_get(0))
+                .transpose(),
+            Self::Postgres(pool) => query!(sql, values, fetch_optional(pool))?
+                .map(|row| row.try_get(0))
+                .transpose(),
+            Self::MySql(pool) => query!(sql, values, fetch_optional(pool))?
+                .map(|row| row.try_get(0))
+                .transpose(),
         }
     }
 
@@ -169,20 +165,26 @@ impl Pools {
         })
     }
 
+    /// After a query: keeps others from changing the rows that it finds. In SQLite nobody else
+    /// writes meanwhile.
+    pub(crate) fn lock(&self) -> &'static str {
+        match self {
+            Self::Sqlite { .. } => "",
+            Self::Postgres(_) | Self::MySql(_) => "FOR UPDATE",
+        }
+    }
+
     /// PostgreSQL writes `$1` for `?1`; MySQL writes `?` for all of them and takes the values as
-    /// they come. `{lock}` keeps others from changing the rows that a query finds.
+    /// they come.
     fn translate(&self, sql: &str) -> AssertSqlSafe<String> {
+        let sql = sql.replace("{lock}", self.lock());
         // Safe: statements are constants of this program.
         AssertSqlSafe(match self {
-            // Nobody else writes meanwhile.
-            Self::Sqlite { .. } => sql.replace("{lock}", ""),
-            Self::Postgres(_) => sql.replace('?', "$").replace("{lock}", "FOR UPDATE"),
+            Self::Sqlite { .. } => sql,
+            Self::Postgres(_) => sql.replace('?', "$"),
             Self::MySql(_) => {
                 let numbers = ["?1", "?2", "?3", "?4"];
-                let sql = sql.replace("{lock}", "FOR UPDATE");
-                numbers
-                    .iter()
-                    .fold(sql, |sql, number| sql.replace(number, "?"))
+                numbers.iter().fold(sql, |sql, n| sql.replace(n, "?"))
             }
         })
     }
@@ -205,5 +207,58 @@ impl Pools {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "../../../tests/support/databases.rs"]
+mod servers;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+    use super::servers::{self, TestDatabase};
+    use super::*;
+
+    /// A database of one's own.
+    pub(crate) struct Scratch {
+        pub(crate) pools: Pools,
+        _folder: tempfile::TempDir,
+        _database: Option<TestDatabase>,
+    }
+
+    impl Scratch {
+        pub(crate) async fn sqlite() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let url = format!("sqlite://{}", folder.path().join("demo.db").display());
+            Self::open(&url, folder, None).await
+        }
+
+        pub(crate) async fn postgres() -> Option<Self> {
+            Self::on(servers::postgres()?).await
+        }
+
+        pub(crate) async fn mysql() -> Option<Self> {
+            Self::on(servers::mysql()?).await
+        }
+
+        async fn on(database: TestDatabase) -> Option<Self> {
+            let url = database.url.clone();
+            Some(Self::open(&url, tempfile::tempdir().unwrap(), Some(database)).await)
+        }
+
+        async fn open(
+            url: &str,
+            folder: tempfile::TempDir,
+            database: Option<TestDatabase>,
+        ) -> Self {
+            let key_file = Some(folder.path().join("demo.key"));
+            Self {
+                pools: Database::open(Some(url), key_file).await.unwrap().pools,
+                _folder: folder,
+                _database: database,
+            }
+        }
     }
 }

@@ -1,4 +1,5 @@
 //! What can be chosen on the command line.
+#![allow(rustdoc::bare_urls, reason = "the texts are what `--help` prints")]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,6 +19,15 @@ pub(crate) struct Flags {
     /// Without this flag every start makes a fresh file, target/demo/demo.db.
     #[arg(long, value_name = "URL", value_parser = database_url)]
     pub(crate) database: Option<String>,
+
+    /// Keeps limits and the queue in Redis or Valkey, such as redis://127.0.0.1/; everything else
+    /// stays in the database.
+    #[arg(long, value_name = "URL")]
+    pub(crate) redis: Option<String>,
+
+    /// What the keys in Redis begin with. Two demos on one server need two prefixes.
+    #[arg(long, value_name = "TEXT", default_value = "demo")]
+    pub(crate) redis_prefix: String,
 
     /// Seeds user-0@example.com, user-1@example.com and so on, so many of them.
     #[arg(long, value_name = "N", default_value_t = 0,

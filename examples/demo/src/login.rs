@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum_extra::extract::CookieJar;
 use password_reset::Timestamp;
-use password_reset::account::{Account, Credential, Identifier, Status, UserStore};
+use password_reset::account::{Account, Credential, Identifier, Status};
 use password_reset::error::BoxError;
 use password_reset::limit::{Decision, LimitKey, Quota, RateLimiter};
 use password_reset::password::{Candidate, HashPool, PasswordHash, Policy, PoolError};

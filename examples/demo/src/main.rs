@@ -1,8 +1,11 @@
-//! A web application that embeds `password-reset`: axum, SQLite, and a mailbox to look into.
+//! A web application that embeds `password-reset`: axum, a SQL database, and a mailbox to look into.
 //!
 //! `cargo demo`, then open the address that it prints. What an application of your own would copy:
 //!
-//! - [`users`]: the trait `UserStore` on a users table that the library never sees.
+//! - [`users`]: its users table, described to the ready-made user store. Most applications then
+//!   write no store at all; for users that are elsewhere, the page of `UserStore` holds one to copy,
+//!   and `examples/custom_store.rs` shows how a store proves itself.
+//! - [`sessions`]: no session begins behind the reset that ended all others.
 //! - [`forgot`] and [`reset`]: the four handlers.
 //! - [`headers`] and [`origin`]: what every page needs around them.
 //! - [`start`]: how the parts are put together, started and stopped.
@@ -22,6 +25,7 @@ mod mailbox;
 mod origin;
 mod pages;
 mod problem;
+mod redis;
 mod reset;
 mod sessions;
 mod start;

@@ -77,8 +77,7 @@ impl Sessions {
         };
         let now = Timestamp::from(SystemTime::now());
         let session = [digest(cookie.value()), Value::Int(now.unix_micros())];
-        let row = self.pools.texts(WHO, session).await?;
-        Ok(row.into_iter().flatten().next().flatten())
+        Ok(self.pools.text(WHO, session).await?)
     }
 
     /// Logs out; answers the cookies without the session's.
@@ -102,4 +101,101 @@ fn cookie(id: String) -> Cookie<'static> {
 
 fn digest(id: &str) -> Value {
     Value::Bytes(Sha256::digest(id).to_vec())
+}
+
+/// A login that has checked the old password meets a reset. (SQLite has one writer at a time.)
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::panic, clippy::unwrap_used, reason = "tests may panic")]
+
+    use password_reset_sqlx::sqlx::{AssertSqlSafe, Executor};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::database::tests::Scratch;
+
+    /// Long enough for a statement that waits for nobody.
+    const SOON: Duration = Duration::from_millis(500);
+    const OLD: &str = "$test$old";
+    const CHANGE: &str =
+        "UPDATE users SET password_hash = '$test$new' WHERE password_hash = '$test$old'";
+
+    /// A user with the old password.
+    async fn user(pools: &Pools) -> UserId {
+        let insert = "INTO users (email, password_hash) VALUES ('ada@example.com', ?1)";
+        let values = [Value::Text(OLD.to_owned())];
+        assert_eq!(pools.insert_missing(insert, values).await.unwrap(), 1);
+        UserId::parse("1").unwrap()
+    }
+
+    /// The statement of a login, with its values in it.
+    fn login(lock: &str, id: &str) -> AssertSqlSafe<String> {
+        let start = START.replace("{lock}", lock).replace("?1", id);
+        let start = start.replace("?2", "9000000000000000").replace("?3", "1");
+        AssertSqlSafe(start.replace("?4", "'$test$old'"))
+    }
+
+    macro_rules! races {
+        ($database:ident, $variant:ident, $id:expr) => {
+            mod $database {
+                use super::*;
+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn a_login_waits_for_a_reset_and_fails() {
+                    let Some(scratch) = Scratch::$database().await else {
+                        return;
+                    };
+                    let user = user(&scratch.pools).await;
+                    let Pools::$variant(pool) = scratch.pools.clone() else {
+                        panic!("another database");
+                    };
+                    let mut reset = pool.begin().await.unwrap();
+                    reset.execute(CHANGE).await.unwrap();
+
+                    let sessions = Sessions::new(&scratch.pools);
+                    let old = PasswordHash::parse(OLD).unwrap();
+                    let login = async move { sessions.start(&user, &old).await.unwrap() };
+                    let mut login = tokio::spawn(login);
+                    assert!(timeout(SOON, &mut login).await.is_err(), "it did not wait");
+                    reset.commit().await.unwrap();
+                    assert!(login.await.unwrap().is_none());
+                }
+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn a_reset_waits_for_a_login_and_ends_its_session() {
+                    let Some(scratch) = Scratch::$database().await else {
+                        return;
+                    };
+                    user(&scratch.pools).await;
+                    let Pools::$variant(pool) = scratch.pools.clone() else {
+                        panic!("another database");
+                    };
+                    let mut session = pool.begin().await.unwrap();
+                    let started = session
+                        .execute(login(scratch.pools.lock(), $id))
+                        .await
+                        .unwrap();
+                    assert_eq!(started.rows_affected(), 1);
+
+                    let reset = async move {
+                        pool.execute(CHANGE).await.unwrap();
+                        pool.execute("DELETE FROM sessions WHERE user_id = 1")
+                            .await
+                            .unwrap()
+                    };
+                    let mut reset = tokio::spawn(reset);
+                    assert!(timeout(SOON, &mut reset).await.is_err(), "it did not wait");
+                    session.commit().await.unwrap();
+                    assert_eq!(reset.await.unwrap().rows_affected(), 1);
+                }
+            }
+        };
+    }
+
+    races!(
+        postgres,
+        Postgres,
+        "'0123456789abcdef0123456789abcdef'::bytea"
+    );
+    races!(mysql, MySql, "'0123456789abcdef0123456789abcdef'");
 }

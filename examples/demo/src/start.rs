@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use axum::Router;
 use password_reset::ResetFlow;
-use password_reset::account::Address;
+use password_reset::account::{Address, UserStore};
 use password_reset::audit::TracingSink;
 use password_reset::error::BoxError;
 use password_reset::flow::{Parts, WorkerOptions};
 use password_reset::limit::{RateLimiter, Unlimited};
 use password_reset::mail::{LinkBase, Mailbox as Sender, Site};
 use password_reset::password::{Argon2id, HashPool, Policy};
+use password_reset::queue::JobQueue;
 use password_reset_sqlx::{
-    Driver, MySqlBackend, PostgresBackend, SqlAudit, SqlBackend, SqliteBackend,
+    Driver, MySqlBackend, PostgresBackend, SqlAudit, SqlBackend, SqlUserStore, SqliteBackend,
 };
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
@@ -26,8 +27,7 @@ use crate::login::Logins;
 use crate::mailbox::Mailbox;
 use crate::sessions::Sessions;
 use crate::stop::Stop;
-use crate::users::Users;
-use crate::{app, keys, say};
+use crate::{app, keys, redis, say, users};
 
 /// How long each step of the stop may take.
 const GRACE: Duration = Duration::from_secs(5);
@@ -47,14 +47,21 @@ pub(crate) async fn run(flags: Flags) -> Result<(), BoxError> {
         listener,
         database,
     };
-    // The library's backend is of the database's type. An application has one database, and
-    // writes its type only.
+    // The library's types name their database. An application has one, and needs no `match`.
     match demo.database.pools.clone() {
         Pools::Sqlite { writer, reader } => {
-            demo.run(SqliteBackend::with_pools(writer, reader)).await
+            let users = users::store(writer.clone()).reader(reader.clone());
+            demo.run(SqliteBackend::with_pools(writer, reader), users)
+                .await
         }
-        Pools::Postgres(pool) => demo.run(PostgresBackend::with_pool(pool)).await,
-        Pools::MySql(pool) => demo.run(MySqlBackend::with_pool(pool)).await,
+        Pools::Postgres(pool) => {
+            let users = users::store(pool.clone());
+            demo.run(PostgresBackend::with_pool(pool), users).await
+        }
+        Pools::MySql(pool) => {
+            let users = users::store(pool.clone());
+            demo.run(MySqlBackend::with_pool(pool), users).await
+        }
     }
 }
 
@@ -67,7 +74,11 @@ struct Demo {
 }
 
 impl Demo {
-    async fn run<D: Driver>(self, backend: SqlBackend<D>) -> Result<(), BoxError> {
+    async fn run<D: Driver>(
+        self,
+        backend: SqlBackend<D>,
+        users: SqlUserStore<D>,
+    ) -> Result<(), BoxError> {
         let Self {
             flags,
             stop,
@@ -82,19 +93,28 @@ impl Demo {
 
         backend.migrate().await?;
         let audit = SqlAudit::spawn(&backend)?;
-        let users = Users::new(&database.pools);
+        let users: Arc<dyn UserStore> = Arc::new(users);
         // One pool for reset, login and seeding, so that all hashing together stays within one bound.
         let hashing = HashPool::new(Argon2id::default())?;
-        seed(&users, &hashing, flags.accounts).await?;
+        seed(&database.pools, &hashing, flags.accounts).await?;
 
         let base = LinkBase::parse(&match flags.link_base {
             Some(base) => base,
             None => link_base(address)?,
         })?;
         let mailbox = Mailbox::new(&base, flags.mail_dir)?;
-        let limiter: Arc<dyn RateLimiter> = match flags.limits {
-            Switch::On => Arc::new(backend.clone()),
-            Switch::Off => Arc::new(Unlimited),
+        let redis = match &flags.redis {
+            Some(url) => Some(redis::connect(url, &flags.redis_prefix).await?),
+            None => None,
+        };
+        let queue: Arc<dyn JobQueue> = match &redis {
+            Some(redis) => Arc::new(redis.clone()),
+            None => Arc::new(backend.clone()),
+        };
+        let limiter: Arc<dyn RateLimiter> = match (flags.limits, redis) {
+            (Switch::Off, _) => Arc::new(Unlimited),
+            (Switch::On, Some(redis)) => Arc::new(redis),
+            (Switch::On, None) => Arc::new(backend.clone()),
         };
         let mut builder = ResetFlow::builder(Parts {
             site: Site::new(
@@ -104,9 +124,9 @@ impl Demo {
                 Sender::new(Address::parse("no-reply@example.com")?),
             )?,
             keyring: keys::keyring(database.key_file.as_deref())?,
-            users: Arc::new(users.clone()),
+            users: Arc::clone(&users),
             tokens: Arc::new(backend.clone()),
-            queue: Arc::new(backend.clone()),
+            queue,
             mailer: Arc::new(mailbox.clone()),
             limiter: Arc::clone(&limiter),
         })
@@ -144,7 +164,7 @@ impl Demo {
             say("working; nothing is listened to");
             stop.wait().await;
         }
-        // Jobs that run are finished; those that wait are in the database, for the next start.
+        // Jobs that run are finished; those that wait are in the queue, for the next start.
         if let Some(worker) = worker {
             let _ = timeout(GRACE, worker.shutdown()).await;
         }
@@ -173,12 +193,12 @@ async fn serve(listener: TcpListener, router: Router, stop: Stop) -> Result<(), 
 }
 
 /// Creates the accounts that are missing, and says how to log in.
-async fn seed(users: &Users, hashing: &HashPool, accounts: u32) -> Result<(), BoxError> {
+async fn seed(pools: &Pools, hashing: &HashPool, accounts: u32) -> Result<(), BoxError> {
     let password = keys::readable_password()?;
     let parsed = Policy::default().parse(&password, &Default::default())?;
     // Hashed once: 100,000 accounts take one hash and one transaction.
     let hash = hashing.hash(parsed).await?;
-    let seeded = users.seed(&hash, accounts).await?;
+    let seeded = users::seed(pools, &hash, accounts).await?;
     if seeded.ada {
         say(&format!("initial password of ada@example.com: {password}"));
     } else {

@@ -10,7 +10,7 @@
 
 mod common;
 
-use common::servers::{mysql, postgres};
+use common::servers::{mysql, postgres, redis};
 use common::{Demo, NEW_PASSWORD};
 
 #[test]
@@ -29,6 +29,13 @@ fn a_forgotten_password_is_replaced_once_on_postgresql() {
 fn a_forgotten_password_is_replaced_once_on_mariadb() {
     if let Some(demo) = Demo::start_on(mysql(), &[]) {
         replaced_once(&demo);
+    }
+}
+
+#[test]
+fn a_forgotten_password_is_replaced_once_with_redis() {
+    if let Some(redis) = redis() {
+        replaced_once(&Demo::start(&redis.flags()));
     }
 }
 
@@ -195,6 +202,14 @@ fn of_twenty_at_once_one_wins_on_mariadb() {
     }
 }
 
+#[test]
+fn of_twenty_at_once_one_wins_with_redis() {
+    if let Some(redis) = redis() {
+        let limits_off = ["--limits", "off"];
+        one_of_twenty_wins(&Demo::start(&[&redis.flags(), &limits_off[..]].concat()));
+    }
+}
+
 fn one_of_twenty_wins(demo: &Demo) {
     let link = demo.ask("ada@example.com");
     let attempts: Vec<_> = (0..20)
@@ -256,7 +271,17 @@ fn nobody_learns_who_has_an_account() {
 
 #[test]
 fn whoever_asks_too_often_is_told_to_wait() {
-    let demo = Demo::start(&[]);
+    told_to_wait(&Demo::start(&[]));
+}
+
+#[test]
+fn whoever_asks_too_often_is_told_to_wait_with_redis() {
+    if let Some(redis) = redis() {
+        told_to_wait(&Demo::start(&redis.flags()));
+    }
+}
+
+fn told_to_wait(demo: &Demo) {
     let mut browser = demo.browser();
     let statuses: Vec<u16> = (0..21)
         .map(|n| {

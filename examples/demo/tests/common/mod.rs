@@ -9,6 +9,7 @@
     reason = "tests may panic, and no test uses all of this"
 )]
 
+#[path = "../../../../tests/support/databases.rs"]
 pub(crate) mod servers;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,9 @@
 //! PostgreSQL, MariaDB and Redis for the tests: a database of one's own on a server that may not be
 //! there.
 
+#![allow(dead_code, reason = "no test uses all of this")]
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
 use std::fmt::Display;
 use std::future::Future;
 use std::io::Write;
@@ -9,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use password_reset_redis::redis::{Client, RedisResult, cmd};
 use password_reset_sqlx::sqlx::{self, AssertSqlSafe, Connection, MySqlConnection, PgConnection};
 
 /// How long a server may take to answer before it counts as missing.
@@ -40,9 +44,7 @@ pub(crate) fn mysql() -> Option<TestDatabase> {
 
 impl TestDatabase {
     fn make(server: Server) -> Option<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{OURS}{}_{number}", std::process::id());
+        let name = next_name();
         let create = name.clone();
         let created = blocking(async move {
             for orphan in server.names().await?.iter().filter(|name| is_orphan(name)) {
@@ -131,6 +133,65 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// A prefix of Redis keys, and its keys go when the test is over.
+pub(crate) struct TestRedis {
+    pub(crate) url: String,
+    pub(crate) prefix: String,
+}
+
+/// Keys of one's own in Redis; `None` when there is no server.
+pub(crate) fn redis() -> Option<TestRedis> {
+    const VARIABLE: &str = "PASSWORD_RESET_TEST_REDIS";
+    let url = std::env::var(VARIABLE).unwrap_or_else(|_| "redis://127.0.0.1:6379/".to_owned());
+    let redis = TestRedis {
+        url,
+        prefix: next_name(),
+    };
+    match redis.forget(is_orphan) {
+        Ok(()) => Some(redis),
+        Err(error) => {
+            missing("Redis", VARIABLE, &error);
+            None
+        }
+    }
+}
+
+impl TestRedis {
+    /// What tells a demo to use it.
+    pub(crate) fn flags(&self) -> [&str; 4] {
+        ["--redis", &self.url, "--redis-prefix", &self.prefix]
+    }
+
+    /// Deletes the keys with these prefixes.
+    fn forget(&self, which: impl Fn(&str) -> bool) -> RedisResult<()> {
+        let client = Client::open(self.url.as_str())?;
+        let mut connection = client.get_connection_with_timeout(PATIENCE)?;
+        let keys: Vec<Vec<u8>> = cmd("KEYS")
+            .arg(format!("*{OURS}*"))
+            .query(&mut connection)?;
+        for key in keys {
+            let text = String::from_utf8_lossy(&key);
+            let prefix = text.trim_start_matches('{').split(['}', ':']).next();
+            if prefix.is_some_and(&which) {
+                () = cmd("DEL").arg(&key).query(&mut connection)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for TestRedis {
+    fn drop(&mut self) {
+        let _ = self.forget(|prefix| prefix == self.prefix);
+    }
+}
+
+fn next_name() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{OURS}{}_{number}", std::process::id())
 }
 
 /// Left behind by a test that was killed.

@@ -1,0 +1,258 @@
+//! The operator example does what it says, on every database and with the queue in Redis.
+
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+mod common;
+#[path = "support/databases.rs"]
+mod databases;
+#[path = "../examples/operator.rs"]
+#[allow(dead_code, reason = "`main` is not called here")]
+mod operator;
+
+use std::env::consts::EXE_SUFFIX;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use clap::Parser;
+use common::{Backends, File, World, client, typed};
+use password_reset::Timestamp;
+use password_reset::limit::Unlimited;
+use password_reset::queue::JobQueue;
+use password_reset::store::TokenStore;
+use password_reset::testing::Behaviour;
+use password_reset_redis::RedisOptions;
+use password_reset_sqlx::sqlx::{Executor, MySqlPool, PgPool};
+use password_reset_sqlx::{MySqlBackend, PostgresBackend, SqliteBackend};
+
+#[tokio::test]
+async fn an_operator_looks_after_a_sqlite_file() {
+    let file = File::new("operator");
+    let url = format!("sqlite://{}", file.0.join("reset.db").display());
+    let flags = ["--database", &url];
+    // A wrong path is a mistake, not a new database.
+    assert!(said(&flags, "queue").await.is_err());
+    told(&flags, "migrate").await;
+    let backend = SqliteBackend::connect(&url).await.unwrap();
+    days_of_an_operator(&flags, Arc::new(backend.clone()), Arc::new(backend)).await;
+}
+
+#[tokio::test]
+async fn an_operator_looks_after_a_schema_of_postgresql() {
+    let Some(database) = databases::postgres() else {
+        return;
+    };
+    let pool = PgPool::connect(&database.url).await.unwrap();
+    pool.execute("CREATE SCHEMA \"Auth\"").await.unwrap();
+    let flags = [
+        "--database",
+        &database.url,
+        "--schema",
+        "Auth",
+        "--prefix",
+        "pr_",
+    ];
+    told(&flags, "migrate").await;
+    told(&flags, "migrate").await;
+    let backend = PostgresBackend::with_pool(pool).schema("Auth").unwrap();
+    let backend = backend.prefix("pr_").unwrap();
+    days_of_an_operator(&flags, Arc::new(backend.clone()), Arc::new(backend)).await;
+}
+
+#[tokio::test]
+async fn an_operator_looks_after_mariadb() {
+    let Some(database) = databases::mysql() else {
+        return;
+    };
+    let flags = ["--database", &database.url, "--prefix", "pr_"];
+    told(&flags, "migrate").await;
+    told(&flags, "migrate").await;
+    let pool = MySqlPool::connect(&database.url).await.unwrap();
+    let backend = MySqlBackend::with_pool(pool).prefix("pr_").unwrap();
+    days_of_an_operator(&flags, Arc::new(backend.clone()), Arc::new(backend)).await;
+}
+
+#[tokio::test]
+async fn an_operator_looks_after_a_queue_in_redis() {
+    let Some(redis) = databases::redis() else {
+        return;
+    };
+    let file = File::new("operator-redis");
+    let url = format!("sqlite://{}", file.0.join("reset.db").display());
+    let flags = [&["--database", &url], &redis.flags()[..]].concat();
+    told(&flags, "migrate").await;
+    let tokens = SqliteBackend::connect(&url).await.unwrap();
+    let queue = RedisOptions::new(&redis.url).prefix(&redis.prefix);
+    let queue = queue.connect().await.unwrap();
+    days_of_an_operator(&flags, Arc::new(tokens), Arc::new(queue)).await;
+}
+
+/// A mail that could not be sent is found, and sent after all; links die, and records go.
+async fn days_of_an_operator(
+    flags: &[&str],
+    tokens: Arc<dyn TokenStore>,
+    queue: Arc<dyn JobQueue>,
+) {
+    // The application ran a year ago, so what it left behind is old by now.
+    let world = World::with(
+        Backends {
+            tokens: Arc::clone(&tokens),
+            queue: Arc::clone(&queue),
+            limiter: Arc::new(Unlimited),
+        },
+        |builder| builder,
+    );
+    let year = Duration::from_secs(365 * 86_400);
+    let long_ago = Timestamp::from(SystemTime::now()) - year;
+    world.clock.set(long_ago);
+    world.outbox.behave(Behaviour::FailTransient);
+    let request = async || {
+        let (ada, client) = (typed("ada@example.com"), client());
+        world.flow.request(&ada, &client).await.unwrap();
+    };
+    request().await;
+    assert_eq!(
+        told(flags, "queue").await,
+        "due     1\nwaiting 0\ndead    0\n"
+    );
+    let give_up = async |count: usize| {
+        while queue.dead_letters(10).await.unwrap().len() < count {
+            world.clock.advance(Duration::from_secs(3_600));
+            world.work().await;
+        }
+    };
+    give_up(1).await;
+    assert_eq!(
+        told(flags, "queue").await,
+        "due     0\nwaiting 0\ndead    1\n"
+    );
+
+    // Whom it is about is shown to those who ask for it.
+    let letter = queue.dead_letters(1).await.unwrap().remove(0);
+    let listed = told(flags, "dead list").await;
+    let expected = format!(
+        "{}  {}  {:>3} tries  link",
+        letter.id, letter.at, letter.attempts
+    );
+    assert_eq!(listed, format!("{expected}\n"));
+    let listed = told(flags, "dead list --show-identifier --limit 5").await;
+    assert_eq!(listed, format!("{expected}  ada@example.com\n"));
+    assert_eq!(told(flags, "dead list --limit 0").await, "");
+
+    // One that there is not, and one that there is: once.
+    let unknown = "dead retry 00000000000000000000000000000000";
+    assert_eq!(
+        said(flags, unknown).await.unwrap_err(),
+        "there is no such dead letter"
+    );
+    let retry = format!("dead retry {}", letter.id);
+    let renamed = told(flags, &retry).await;
+    let new = renamed
+        .strip_prefix(&format!("{} is now ", letter.id))
+        .unwrap();
+    assert_ne!(new.trim_end(), letter.id.to_string());
+    assert!(said(flags, &retry).await.is_err());
+
+    // It arrives, and its link works until the operator revokes it.
+    world.outbox.behave(Behaviour::Accept);
+    world.clock.set(Timestamp::from(SystemTime::now()));
+    world.work().await;
+    let token = world.outbox.last_token().unwrap();
+    assert!(world.flow.verify(&token, &client()).await.is_ok());
+    assert_eq!(told(flags, "revoke 2").await, "0 tokens revoked\n");
+    assert_eq!(told(flags, "revoke 1").await, "1 tokens revoked\n");
+    assert!(world.flow.verify(&token, &client()).await.is_err());
+
+    // The records of the failed tries are old enough to go; the one of today stays.
+    assert_eq!(told(flags, "purge --limit 1").await, "1 records deleted\n");
+    let purged = told(flags, "purge").await;
+    let count: u32 = purged
+        .strip_suffix(" records deleted\n")
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert_eq!(count + 1, letter.attempts);
+    assert_eq!(told(flags, "purge").await, "0 records deleted\n");
+
+    // Two more are given up, long ago, and arrive all the same.
+    let give_up_as_well = async |count: usize| {
+        world.clock.set(long_ago);
+        world.outbox.behave(Behaviour::FailTransient);
+        for count in 1..=count {
+            request().await;
+            give_up(count).await;
+        }
+    };
+    give_up_as_well(2).await;
+    assert_eq!(told(flags, "dead retry --all").await.lines().count(), 2);
+    assert_eq!(told(flags, "dead list").await, "");
+    assert_eq!(
+        told(flags, "queue").await,
+        "due     2\nwaiting 0\ndead    0\n"
+    );
+    let before = world.outbox.messages().len();
+    world.outbox.behave(Behaviour::Accept);
+    world.clock.set(Timestamp::from(SystemTime::now()));
+    world.work().await;
+    assert_eq!(world.outbox.messages().len(), before + 2);
+
+    // The last one nobody wants.
+    give_up_as_well(1).await;
+    let purged = told(flags, "dead purge --older-than 100000").await;
+    assert_eq!(purged, "0 dead letters deleted\n");
+    let purged = told(flags, "dead purge --older-than 30").await;
+    assert_eq!(purged, "1 dead letters deleted\n");
+}
+
+#[test]
+fn a_failure_is_one_line_and_a_status() {
+    // Beside the folder of this test. `cargo test` builds it; `cargo test --test operator` does not.
+    let here = std::env::current_exe().unwrap();
+    let program = here.parent().unwrap().parent().unwrap().join("examples");
+    let program = program.join(format!("operator{EXE_SUFFIX}"));
+    let changed = |file: &Path| file.metadata().and_then(|file| file.modified()).ok();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/operator.rs");
+    if changed(&program) < changed(&source) {
+        let build = ["build", "--quiet", "--example", "operator"];
+        let built = Command::new(env!("CARGO")).args(build).status().unwrap();
+        assert!(built.success());
+    }
+    for (arguments, status, complaint) in [
+        ("queue", 1, "error: which database?"),
+        (
+            "queue --database oracle://host/name",
+            1,
+            "error: --database begins",
+        ),
+        ("queue --database sqlite:nowhere/at-all.db", 1, "error: "),
+        ("dead retry", 2, "error: "),
+        ("revoke", 2, "error: "),
+        ("dead list --limit many", 2, "error: "),
+    ] {
+        let mut command = Command::new(&program);
+        command.env_remove("PASSWORD_RESET_DATABASE");
+        let output = command.args(arguments.split(' ')).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{arguments}: {said}");
+        assert!(said.starts_with(complaint), "{arguments}: {said}");
+        if status == 1 {
+            assert_eq!(said.lines().count(), 1, "{said}");
+        }
+    }
+}
+
+/// What a command prints.
+async fn told(flags: &[&str], command: &str) -> String {
+    said(flags, command).await.unwrap()
+}
+
+async fn said(flags: &[&str], command: &str) -> Result<String, String> {
+    let words = ["operator"].into_iter().chain(command.split(' '));
+    let words = words.chain(flags.iter().copied());
+    let flags = operator::Flags::try_parse_from(words).unwrap();
+    let mut out = Vec::new();
+    let done = operator::run(flags, &mut out).await;
+    done.map_err(|error| error.to_string())?;
+    Ok(String::from_utf8(out).unwrap())
+}
