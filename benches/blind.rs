@@ -62,10 +62,10 @@ fn main() {
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for store in Store::ALL {
+    for store in runtime(1).block_on(Store::all()) {
         let pause = match store {
             Store::Memory => Duration::from_micros(300),
-            Store::Sqlite => Duration::from_micros(2_000),
+            Store::Sqlite | Store::Postgres => Duration::from_micros(2_000),
         };
         for (spread, limited) in [(2_000, false), (2_000, true), (200, false), (0, false)] {
             cases.push(Case {

@@ -61,7 +61,7 @@ fn main() {
         .sample_size(20)
         .configure_from_args();
 
-    for store in Store::ALL {
+    for store in runtime.block_on(Store::all()) {
         let mut cases = steps(&runtime, store);
         cases.extend(completions(&runtime, store));
         for case in cases {
@@ -309,7 +309,7 @@ fn identifier(dice: &mut Dice) -> Identifier {
 fn steps(runtime: &Rc<Runtime>, store: Store) -> Vec<Case> {
     let (batch, rounds) = match store {
         Store::Memory => (64, 3_000),
-        Store::Sqlite => (4, 300),
+        Store::Sqlite | Store::Postgres => (4, 300),
     };
     let fast = store == Store::Memory;
     let case = |name: &str, goal: Option<f64>, run: Run, bare: fn()| Case {

@@ -114,5 +114,39 @@ fn a_mail_is_retried_and_then_given_up_loudly() {
             world.saw(|kind| kind == EventKind::DeadLetter { attempts: 3 }),
             1
         );
+
+        // It is kept, and an operator can have it tried again.
+        let dead = world.flow.dead_letters(10).await.unwrap();
+        assert_eq!(dead.len(), 1);
+        let letter = dead.first().unwrap();
+        assert_eq!(letter.attempts, 3);
+        assert_eq!(world.flow.queue_length().await.unwrap().dead, 1);
+        world.outbox.fail_next(0);
+        let revived = world.flow.revive(&letter.id).await.unwrap().unwrap();
+        assert_ne!(revived, letter.id);
+        assert_eq!(world.flow.revive(&letter.id).await.unwrap(), None);
+        world.work().await;
+        assert_eq!(world.outbox.messages().len(), 2, "it is mailed after all");
+        assert_eq!(world.saw(|kind| kind == EventKind::Revived), 1);
+        assert_eq!(world.flow.queue_length().await.unwrap().dead, 0);
+    });
+}
+
+#[test]
+fn dead_letters_do_not_stay_for_ever() {
+    let world = World::with(Backends::unlimited(), |builder| builder);
+    block_on(async {
+        world.outbox.fail_next(1_000);
+        assert!(world.mailed("ada@example.com").await.is_none());
+        for _ in 0..20 {
+            world.clock.advance(Duration::from_secs(1_200));
+            world.work().await;
+        }
+        assert_eq!(world.flow.queue_length().await.unwrap().dead, 1);
+        world.clock.advance(Duration::from_secs(29 * 86_400));
+        assert_eq!(world.flow.purge_dead_letters(10).await.unwrap(), 0);
+        world.clock.advance(Duration::from_secs(2 * 86_400));
+        assert_eq!(world.flow.purge_dead_letters(10).await.unwrap(), 1);
+        assert_eq!(world.flow.queue_length().await.unwrap().dead, 0);
     });
 }

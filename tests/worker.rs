@@ -9,13 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{account, client, keyring, site, typed};
-use password_reset::ResetFlow;
+use password_reset::account::UserId;
 use password_reset::audit::EventKind;
 use password_reset::flow::{Parts, WorkerOptions};
 use password_reset::limit::Unlimited;
 use password_reset::memory::{MemoryQueue, MemoryTokens};
 use password_reset::queue::JobQueue;
+use password_reset::store::{Live, TokenStore};
 use password_reset::testing::{Behaviour, Faults, Faulty, MemoryUsers, Outbox, Recorder};
+use password_reset::token::{Epoch, KeyId, Purpose, Selector, TokenDigest, TokenRecord};
+use password_reset::{ResetFlow, Timestamp};
 
 struct Service {
     flow: ResetFlow,
@@ -23,18 +26,19 @@ struct Service {
     recorder: Recorder,
     faults: Faults,
     queue: MemoryQueue,
+    tokens: MemoryTokens,
 }
 
 fn service() -> Service {
     let users = MemoryUsers::default();
     users.add(account("1", "ada@example.com"));
     let (outbox, recorder, faults) = (Outbox::default(), Recorder::default(), Faults::default());
-    let queue = MemoryQueue::default();
+    let (queue, tokens) = (MemoryQueue::default(), MemoryTokens::default());
     let flow = ResetFlow::builder(Parts {
         site: site(),
         keyring: keyring(),
         users: Arc::new(users),
-        tokens: Arc::new(MemoryTokens::default()),
+        tokens: Arc::new(tokens.clone()),
         queue: Arc::new(Faulty::sharing(queue.clone(), &faults)),
         mailer: Arc::new(outbox.clone()),
         limiter: Arc::new(Unlimited),
@@ -51,6 +55,7 @@ fn service() -> Service {
         recorder,
         faults,
         queue,
+        tokens,
     }
 }
 
@@ -204,4 +209,54 @@ async fn shutdown_is_graceful() {
         .unwrap();
     let dropped = service.flow.worker().spawn(WorkerOptions::default());
     drop(dropped);
+}
+
+/// A thousand at a time, so that nobody waits behind a large purge; one batch after the other, so
+/// that none piles up.
+#[tokio::test(start_paused = true)]
+async fn dead_records_are_purged_in_batches_until_none_is_left() {
+    let Service {
+        flow,
+        tokens,
+        outbox,
+        ..
+    } = service();
+    let dead: Vec<_> = (0..2_500_u32).map(dead_record).collect();
+    for record in &dead {
+        let _ = tokens.insert(record, Live::default()).await.unwrap();
+    }
+    let left = || async {
+        let mut left = 0;
+        for record in &dead {
+            left += u32::from(tokens.find(&record.selector).await.unwrap().is_some());
+        }
+        left
+    };
+    let worker = flow.worker().spawn(WorkerOptions::default());
+    tokio::time::sleep(Duration::from_millis(599_500)).await;
+    assert_eq!(left().await, 2_500);
+    for expected in [1_500, 500, 0] {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(left().await, expected);
+    }
+    worker.shutdown().await;
+    assert!(outbox.messages().is_empty());
+}
+
+/// A token that expired ten years ago.
+fn dead_record(number: u32) -> TokenRecord {
+    let mut selector = [0; 16];
+    selector[..4].copy_from_slice(&number.to_be_bytes());
+    let past = Timestamp::from_unix_micros(1_400_000_000_000_000);
+    TokenRecord::new(
+        Selector::from_bytes(selector),
+        Purpose::Reset,
+        None,
+        UserId::parse(&number.to_string()).unwrap(),
+        Epoch::from_bytes([1; 32]),
+        KeyId(1),
+        TokenDigest::from_bytes([2; 32]),
+        past,
+        past + Duration::from_secs(60),
+    )
 }

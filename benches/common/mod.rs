@@ -30,7 +30,8 @@ use password_reset::queue::JobQueue;
 use password_reset::store::TokenStore;
 use password_reset::testing::Outbox;
 use password_reset::token::Keyring;
-use password_reset_sqlx::SqliteBackend;
+use password_reset_sqlx::sqlx::{self, AssertSqlSafe, Connection, PgConnection};
+use password_reset_sqlx::{PostgresOptions, SqliteBackend};
 
 pub const STORED: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2E$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGg";
@@ -148,24 +149,51 @@ pub enum Store {
     Memory,
     /// A file in a temporary directory, with SQLite's default durability.
     Sqlite,
+    /// A schema of its own on the server that the tests use.
+    Postgres,
 }
 
 impl Store {
-    pub const ALL: [Self; 2] = [Self::Memory, Self::Sqlite];
+    /// Those that this machine has: PostgreSQL only where a server answers.
+    pub async fn all() -> Vec<Self> {
+        let mut all = vec![Self::Memory, Self::Sqlite];
+        match PgConnection::connect(&postgres_url()).await {
+            Ok(_) => all.push(Self::Postgres),
+            Err(error) => eprintln!("without PostgreSQL: {error}"),
+        }
+        all
+    }
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
         }
     }
+}
+
+fn postgres_url() -> String {
+    std::env::var("PASSWORD_RESET_TEST_POSTGRES")
+        .unwrap_or_else(|_| "postgres://postgres@127.0.0.1:5432/test".to_owned())
+}
+
+/// An empty schema; the one before it goes.
+async fn fresh_schema() -> &'static str {
+    let mut connection = PgConnection::connect(&postgres_url()).await.unwrap();
+    let schema = "password_reset_bench";
+    let create = format!("DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}");
+    let create = sqlx::raw_sql(AssertSqlSafe(create));
+    create.execute(&mut connection).await.unwrap();
+    schema
 }
 
 pub struct Backends {
     pub tokens: Arc<dyn TokenStore>,
     pub queue: Arc<dyn JobQueue>,
     pub limiter: Arc<dyn RateLimiter>,
-    sqlite: Option<SqliteBackend>,
+    /// The limiter of the same database.
+    counting: Option<Arc<dyn RateLimiter>>,
     _file: Option<TempDir>,
 }
 
@@ -177,9 +205,21 @@ impl Backends {
                 tokens: Arc::new(MemoryTokens::with_capacity(capacity)),
                 queue: Arc::new(MemoryQueue::with_capacity(capacity)),
                 limiter: Arc::new(Unlimited),
-                sqlite: None,
+                counting: None,
                 _file: None,
             },
+            Store::Postgres => {
+                let options = PostgresOptions::new(&postgres_url());
+                let options = options.schema(fresh_schema().await).unwrap();
+                let backend = options.connect().await.unwrap();
+                Self {
+                    tokens: Arc::new(backend.clone()),
+                    queue: Arc::new(backend.clone()),
+                    limiter: Arc::new(Unlimited),
+                    counting: Some(Arc::new(backend)),
+                    _file: None,
+                }
+            }
             Store::Sqlite => {
                 let directory = TempDir::new();
                 let file = directory.0.join("resets.db");
@@ -189,7 +229,7 @@ impl Backends {
                     tokens: Arc::new(backend.clone()),
                     queue: Arc::new(backend.clone()),
                     limiter: Arc::new(Unlimited),
-                    sqlite: Some(backend),
+                    counting: Some(Arc::new(backend)),
                     _file: Some(directory),
                 }
             }
@@ -198,8 +238,8 @@ impl Backends {
 
     /// The same with a limiter that counts.
     pub fn limited(mut self, capacity: usize) -> Self {
-        self.limiter = match &self.sqlite {
-            Some(backend) => Arc::new(backend.clone()),
+        self.limiter = match &self.counting {
+            Some(limiter) => Arc::clone(limiter),
             None => Arc::new(MemoryLimiter::with_capacity(capacity)),
         };
         self

@@ -15,6 +15,9 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// Every purpose that this version knows. A store may hold records of a newer one.
+    pub const ALL: &[Self] = &[Self::Reset];
+
     /// The stable name to store.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -24,10 +27,8 @@ impl Purpose {
 
     /// Reads a stored name.
     pub fn parse(name: &str) -> Option<Self> {
-        match name {
-            "reset" => Some(Self::Reset),
-            _ => None,
-        }
+        let all = Self::ALL.iter().copied();
+        all.into_iter().find(|purpose| purpose.as_str() == name)
     }
 }
 

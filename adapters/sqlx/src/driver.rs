@@ -35,13 +35,8 @@ pub struct Syntax {
 /// How placeholders are written.
 pub(crate) enum Placeholder {
     /// By number, behind this sign.
-    #[cfg_attr(
-        not(any(feature = "postgres", feature = "sqlite")),
-        allow(dead_code, reason = "MySQL counts")
-    )]
     Numbered(char),
     /// As they come.
-    #[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "only MySQL counts"))]
     Counted,
 }
 

@@ -31,6 +31,12 @@ pub enum Error {
         /// Which column.
         column: &'static str,
     },
+    /// The core asks for something that this version of the crate does not know.
+    #[error("this version does not know the {what}")]
+    Unsupported {
+        /// What it is.
+        what: &'static str,
+    },
     /// Anything else.
     #[error("the database failed")]
     Database(#[source] sqlx::Error),
@@ -41,7 +47,10 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Busy(_) | Self::Contended(_) | Self::Unreachable(_) => true,
-            Self::Taken(_) | Self::Unreadable { .. } | Self::Database(_) => false,
+            Self::Taken(_)
+            | Self::Unreadable { .. }
+            | Self::Unsupported { .. }
+            | Self::Database(_) => false,
         }
     }
 

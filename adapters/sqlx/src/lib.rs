@@ -7,10 +7,28 @@ extern crate self as password_reset_sqlx;
 mod audit;
 mod backend;
 mod columns;
+#[cfg_attr(
+    not(all(feature = "mysql", feature = "postgres", feature = "sqlite")),
+    allow(
+        dead_code,
+        unused_imports,
+        unused_macros,
+        reason = "each database needs a part"
+    )
+)]
 mod driver;
 mod error;
 mod jobs;
 mod limits;
+#[cfg_attr(
+    not(all(feature = "mysql", feature = "postgres", feature = "sqlite")),
+    allow(
+        dead_code,
+        unused_imports,
+        unused_macros,
+        reason = "each database needs a part"
+    )
+)]
 mod names;
 #[cfg(test)]
 mod plans;

@@ -45,10 +45,6 @@ impl Names {
         Ok(())
     }
 
-    #[cfg_attr(
-        not(any(feature = "mysql", feature = "postgres")),
-        allow(dead_code, reason = "SQLite has no schemas")
-    )]
     pub(crate) fn set_schema(&mut self, schema: &str) -> Result<(), InvalidName> {
         if schema.is_empty() {
             return Err(InvalidName::Empty);

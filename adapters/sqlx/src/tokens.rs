@@ -11,7 +11,7 @@ use password_reset::account::UserId;
 use password_reset::error::BoxError;
 use password_reset::store::{Insert, Live, Reach, TokenStore};
 use password_reset::token::state::{Claim, ClaimId, Revocation, Settlement};
-use password_reset::token::{Selector, TokenRecord};
+use password_reset::token::{Purpose, Selector, TokenRecord};
 
 use crate::backend::SqlBackend;
 use crate::columns::{StateColumns, TokenColumns, count};
@@ -47,13 +47,16 @@ impl TokenSql {
         } = syntax;
         let values = "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15";
         let open = "spent_at IS NULL AND revoked_at IS NULL";
+        // What a newer version wrote is left to its own kind.
+        let known: Vec<_> = Purpose::ALL
+            .iter()
+            .map(|p| format!("'{}'", p.as_str()))
+            .collect();
+        let known = known.join(", ");
+        let more = format!("{}(attempts + 1, 4294967295)", syntax.least);
         let (attempts, returning) = match syntax.flavour {
-            Flavour::MySql => ("LAST_INSERT_ID(least(attempts + 1, 4294967295))", ""),
-            _ => ("attempts + 1", "RETURNING attempts"),
-        };
-        let attempts = match syntax.flavour {
-            Flavour::MySql => attempts.to_owned(),
-            _ => format!("{}({attempts}, 4294967295)", syntax.least),
+            Flavour::MySql => (format!("LAST_INSERT_ID({more})"), ""),
+            Flavour::Postgres | Flavour::Sqlite => (more, "RETURNING attempts"),
         };
         Self {
             find: write(&format!(
@@ -92,6 +95,7 @@ impl TokenSql {
             overdue: write(&format!(
                 "SELECT {COLUMNS} FROM {{tokens}}
                 WHERE spent_at IS NULL AND hold_until IS NOT NULL AND hold_until <= ?1
+                    AND purpose IN ({known})
                 ORDER BY hold_until LIMIT ?2 {skip_locked}"
             )),
             take_over: write("UPDATE {tokens} SET claim = ?2, hold_until = ?3 WHERE selector = ?1"),
@@ -299,8 +303,11 @@ impl<D: Driver> SqlBackend<D> {
                 return Ok(inserted(insert.await?.rows));
             }
             Live::Newest(places) => places.get(),
-            // A bound of a later version of the core: nothing is the safe answer.
-            _ => return Ok(Insert::Full),
+            _ => {
+                return Err(Error::Unsupported {
+                    what: "bound on live tokens",
+                });
+            }
         };
         transaction.execute(&sql.insert, values).await?;
         let others = values![
@@ -328,13 +335,13 @@ impl<D: Driver> SqlBackend<D> {
         let sql = &self.sql.tokens;
         let mut taken = Vec::new();
         for row in transaction.rows(&sql.overdue, values![now, max]).await? {
-            // A row of a newer version is left to its own kind.
-            let Ok(mut record) = record::<D>(&row) else {
-                continue;
-            };
-            if record.state.take_over(claim, now, until) {
-                let values = values![&record.selector, claim, until];
-                transaction.execute(&sql.take_over, values).await?;
+            // A row that cannot be read is taken and left out, so that it does not stand in the way
+            // of the others.
+            let values = values![D::bytes(&row, "selector")?, claim, until];
+            transaction.execute(&sql.take_over, values).await?;
+            if let Ok(mut record) = record::<D>(&row)
+                && record.state.take_over(claim, now, until)
+            {
                 taken.push(record);
             }
         }

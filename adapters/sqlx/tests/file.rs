@@ -194,3 +194,49 @@ async fn the_ends_of_time_are_kept() {
         "expires at that moment, not before"
     );
 }
+
+/// Rows of a newer version stay as they are; rows that nobody can read do not stand in the way.
+#[tokio::test]
+async fn the_sweep_passes_over_what_it_cannot_read() {
+    let scratch = Scratch::new("unreadable");
+    let backend = scratch.backend().await;
+    let claim = ClaimId::from_bytes(fresh());
+    for (user, until) in [("newer", 1), ("odd", 2), ("ada", 3)] {
+        let record = token(user);
+        let _ = backend.insert(&record, Live::default()).await.unwrap();
+        let won = backend.claim(&record.selector, claim, at(0), at(until));
+        assert_eq!(won.await.unwrap(), Claim::Won);
+    }
+    for edit in [
+        "UPDATE password_reset_tokens SET purpose = 'confirm' WHERE user_id = 'newer'",
+        "UPDATE password_reset_tokens SET revoked_at = 1, revoked_why = 'no such reason'
+            WHERE user_id = 'odd'",
+    ] {
+        sqlx::query(edit)
+            .execute(&peek(&scratch).await)
+            .await
+            .unwrap();
+    }
+    let sweep = |now| {
+        let backend = backend.clone();
+        async move {
+            let claim = ClaimId::from_bytes(fresh());
+            let swept = backend.abandoned(claim, at(now), at(now + 100), 1).await;
+            let swept = swept.unwrap();
+            swept
+                .iter()
+                .map(|r| r.user.as_str().to_owned())
+                .collect::<Vec<_>>()
+        }
+    };
+    assert!(sweep(10).await.is_empty(), "the odd one is set aside");
+    assert_eq!(sweep(10).await, ["ada"]);
+    assert!(sweep(10).await.is_empty());
+    let newer: (Vec<u8>, i64) = sqlx::query_as(
+        "SELECT claim, hold_until FROM password_reset_tokens WHERE purpose = 'confirm'",
+    )
+    .fetch_one(&peek(&scratch).await)
+    .await
+    .unwrap();
+    assert_eq!(newer, (claim.as_bytes().to_vec(), 1));
+}

@@ -65,6 +65,40 @@ on_servers! {
     a_flow_outlives_its_database,
 }
 
+/// At most starts there is nothing to make, and the application's role may be allowed to make
+/// nothing.
+#[tokio::test]
+async fn a_role_that_makes_no_tables_can_start() {
+    let Some([backend, _]) = Postgres.pair().await else {
+        return;
+    };
+    let backend = backend.prefix("granted_").unwrap();
+    backend.migrate().await.unwrap();
+    let (url, schema) = (servers::postgres_url(), servers::own_schema());
+    let role = format!("prt_role_{}", std::process::id());
+    servers::run_in_schema(
+        &url,
+        &format!(
+            "CREATE ROLE {role} LOGIN;
+            GRANT USAGE ON SCHEMA {schema} TO {role};
+            GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}"
+        ),
+    )
+    .await;
+    let (_, server) = url.split_once('@').unwrap();
+    let options = ServerOptions::<sqlx::Postgres>::new(&format!("postgres://{role}@{server}"));
+    let options = options.schema(&schema).unwrap().connections(1);
+    let restricted = options.clone().prefix("granted_").unwrap();
+    let restricted = restricted.connect().await.unwrap();
+    restricted.push(&job(0)).await.unwrap();
+    assert_eq!(restricted.lease(at(0), at(1), 1).await.unwrap().len(), 1);
+    restricted.close().await;
+    let refused = options.prefix("forbidden_").unwrap().connect().await;
+    assert!(matches!(refused, Err(ConnectError::Migrate(_))));
+    let undo = format!("DROP OWNED BY {role}; DROP ROLE {role}");
+    servers::run_in_schema(&url, &undo).await;
+}
+
 struct Postgres;
 struct MySql;
 
