@@ -14,7 +14,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Demo, NEW_PASSWORD};
+use common::{Demo, NEW_PASSWORD, servers};
 
 #[test]
 fn sigterm_ends_it_well_and_soon() {
@@ -102,6 +102,45 @@ fn a_worker_mails_what_another_process_was_asked_for() {
     assert_eq!(other.mails(2)[0]["id"], mails[0]["id"]);
     worker.kill().unwrap();
     worker.wait().unwrap();
+}
+
+#[test]
+fn several_can_start_at_once_on_an_empty_postgresql() {
+    if let Some(database) = servers::postgres() {
+        several_start_at_once(&database.url);
+    }
+}
+
+#[test]
+fn several_can_start_at_once_on_an_empty_mariadb() {
+    if let Some(database) = servers::mysql() {
+        several_start_at_once(&database.url.replace("mysql:", "mariadb:"));
+    }
+}
+
+fn several_start_at_once(url: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let key_file = folder.path().join("demo.key").display().to_string();
+    let flags = ["--database", url, "--key-file", &key_file, "--spread", "0"];
+    let demos: Vec<Demo> = std::thread::scope(|scope| {
+        let start = || Demo::start_with(&[&flags[..], &["--accounts", "2000"]].concat());
+        let starting: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
+        let started = starting.into_iter().map(|demo| demo.join().unwrap());
+        started.collect()
+    });
+    // One of them made the account; each of the others knows it, and can read the key.
+    let told = |before| demos.iter().filter_map(move |demo| demo.told(before));
+    let passwords: Vec<_> = told("initial password of ada@example.com: ").collect();
+    assert_eq!(passwords.len(), 1);
+    let made = told("accounts user-N@example.com: ").map(|made| made.split(' ').next());
+    let made = made.map(|made| made.unwrap().parse::<u32>().unwrap());
+    assert_eq!(made.sum::<u32>(), 2_000);
+    for demo in &demos {
+        let mut browser = demo.browser();
+        browser
+            .log_in("ada@example.com", passwords[0])
+            .leads_to("/");
+    }
 }
 
 #[test]
