@@ -18,8 +18,8 @@
 //! Redis. Both can come from the environment, where no list of processes shows their passwords.
 //!
 //! The commands are calls of two traits, [`TokenStore`] and [`JobQueue`], so they work on any
-//! backend. An application that has its [`ResetFlow`] at hand calls `flow.revoke_all`,
-//! `flow.revive` and the like instead: these are also recorded in its audit trail.
+//! backend; what they change is recorded in the audit trail of the database. An application that
+//! has its [`ResetFlow`] at hand calls `flow.revoke_all`, `flow.revive` and the like instead.
 //!
 //! The program ends with 0 when all was done, with 1 and one line on stderr when something failed,
 //! and with 2 when it was called in a way that it does not know.
@@ -36,6 +36,7 @@ use std::time::{Duration, SystemTime};
 use clap::{Args, Parser, Subcommand};
 use password_reset::Timestamp;
 use password_reset::account::UserId;
+use password_reset::audit::{AuditSink, Event, EventKind};
 use password_reset::error::BoxError;
 use password_reset::queue::{DeadLetter, JobId, JobQueue, Task};
 use password_reset::store::{Reach, TokenStore};
@@ -45,7 +46,9 @@ use password_reset_sqlx::sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions,
 };
 use password_reset_sqlx::sqlx::{MySqlPool, PgPool};
-use password_reset_sqlx::{Driver, MySqlBackend, PostgresBackend, SqlBackend, SqliteBackend};
+use password_reset_sqlx::{
+    Driver, MySqlBackend, PostgresBackend, SqlAudit, SqlBackend, SqliteBackend,
+};
 
 /// How many rows one statement deletes: few, so that the application never waits long.
 const BATCH: u32 = 500;
@@ -224,9 +227,13 @@ async fn run_on<D: Driver>(
         }
         None => Arc::new(backend.clone()),
     };
-    operate(flags.command, tokens, queue, out).await?;
+    let audit = SqlAudit::spawn(&backend)?;
+    let operated = operate(flags.command, tokens, queue, &audit, out).await;
+    // What was done is written down, also when the rest failed.
+    let recorded = audit.flush().await;
     backend.close().await;
-    Ok(())
+    operated?;
+    Ok(recorded?)
 }
 
 /// From here on nobody knows which databases these are.
@@ -234,6 +241,7 @@ async fn operate(
     command: Command,
     tokens: Arc<dyn TokenStore>,
     queue: Arc<dyn JobQueue>,
+    audit: &dyn AuditSink,
     out: &mut (dyn Write + Send),
 ) -> Result<(), BoxError> {
     let now = Timestamp::from(SystemTime::now());
@@ -254,11 +262,13 @@ async fn operate(
             }
         }
         Command::Dead(Dead::Retry(Which { id: Some(id), .. })) => {
-            if !revive(&queue, &id, now, out).await? {
+            if !revive(&queue, &id, now, audit, out).await? {
                 return Err("there is no such dead letter".into());
             }
         }
-        Command::Dead(Dead::Retry(Which { id: None, .. })) => retry_all(&queue, now, out).await?,
+        Command::Dead(Dead::Retry(Which { id: None, .. })) => {
+            retry_all(&queue, now, audit, out).await?;
+        }
         Command::Dead(Dead::Purge { older_than }) => {
             let before = now - DAY.saturating_mul(older_than);
             let mut count = 0;
@@ -268,11 +278,16 @@ async fn operate(
                     purged => count += purged,
                 }
             }
+            audit.record(&Event::new(now, EventKind::Purged { count }))?;
             writeln!(out, "{count} dead letters deleted")?;
         }
         Command::Revoke { user } => {
             let revoked = tokens.revoke_all(&user, Reach::All, now, Revocation::Requested);
-            writeln!(out, "{} tokens revoked", revoked.await?)?;
+            let count = revoked.await?;
+            let mut event = Event::new(now, EventKind::Revoked { count });
+            event.user = Some(user);
+            audit.record(&event)?;
+            writeln!(out, "{count} tokens revoked")?;
         }
         Command::Purge { limit } => {
             let (before, mut left) = (now - TOMBSTONES, limit);
@@ -283,7 +298,9 @@ async fn operate(
                     purged => left = left.saturating_sub(purged),
                 }
             }
-            writeln!(out, "{} records deleted", limit - left)?;
+            let count = limit - left;
+            audit.record(&Event::new(now, EventKind::Purged { count }))?;
+            writeln!(out, "{count} records deleted")?;
         }
     }
     Ok(())
@@ -294,6 +311,7 @@ async fn operate(
 async fn retry_all(
     queue: &Arc<dyn JobQueue>,
     now: Timestamp,
+    audit: &dyn AuditSink,
     out: &mut (dyn Write + Send),
 ) -> Result<(), BoxError> {
     loop {
@@ -304,7 +322,7 @@ async fn retry_all(
         }
         for letter in letters {
             // Somebody else may have been quicker.
-            revive(queue, &letter.id, now, out).await?;
+            revive(queue, &letter.id, now, audit, out).await?;
         }
     }
 }
@@ -315,6 +333,7 @@ async fn revive(
     queue: &Arc<dyn JobQueue>,
     dead: &JobId,
     now: Timestamp,
+    audit: &dyn AuditSink,
     out: &mut (dyn Write + Send),
 ) -> Result<bool, BoxError> {
     let mut bytes = [0; 16];
@@ -322,6 +341,9 @@ async fn revive(
     let id = JobId::from_bytes(bytes);
     let revived = queue.revive(dead, &id, now).await?;
     if revived {
+        let mut event = Event::new(now, EventKind::Revived);
+        event.job = Some(id);
+        audit.record(&event)?;
         writeln!(out, "{dead} is now {id}")?;
     }
     Ok(revived)

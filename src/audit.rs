@@ -70,7 +70,9 @@ pub struct Event {
 }
 
 impl Event {
-    pub(crate) fn new(at: Timestamp, kind: EventKind) -> Self {
+    /// An event that names nobody yet. The flow makes its own; this is for what an operator's
+    /// program does beside it, and for tests of a sink.
+    pub fn new(at: Timestamp, kind: EventKind) -> Self {
         Self {
             at,
             kind,

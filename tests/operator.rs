@@ -23,7 +23,7 @@ use password_reset::queue::JobQueue;
 use password_reset::store::TokenStore;
 use password_reset::testing::Behaviour;
 use password_reset_redis::RedisOptions;
-use password_reset_sqlx::sqlx::{Executor, MySqlPool, PgPool};
+use password_reset_sqlx::sqlx::{self, Executor, MySqlPool, PgPool, SqlitePool};
 use password_reset_sqlx::{MySqlBackend, PostgresBackend, SqliteBackend};
 
 #[tokio::test]
@@ -36,6 +36,19 @@ async fn an_operator_looks_after_a_sqlite_file() {
     told(&flags, "migrate").await;
     let backend = SqliteBackend::connect(&url).await.unwrap();
     days_of_an_operator(&flags, Arc::new(backend.clone()), Arc::new(backend)).await;
+
+    // What was done is in the audit trail.
+    let pool = SqlitePool::connect(&url).await.unwrap();
+    let done = "SELECT name, count(*), count(user_id), count(job) FROM password_reset_audit
+        GROUP BY name ORDER BY name";
+    let done: Vec<(String, i64, i64, i64)> = sqlx::query_as(done).fetch_all(&pool).await.unwrap();
+    let expected = [
+        ("authn_token_revoked", 2, 2, 0),
+        ("password_reset_purged", 5, 0, 0),
+        ("password_reset_revived", 3, 0, 3),
+    ];
+    let expected = expected.map(|(name, all, users, jobs)| (name.to_owned(), all, users, jobs));
+    assert_eq!(done, expected);
 }
 
 #[tokio::test]
