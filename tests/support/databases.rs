@@ -4,32 +4,21 @@
 #![allow(dead_code, reason = "no test uses all of this")]
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
-use std::fmt::Display;
+#[path = "server.rs"]
+mod server;
+
 use std::future::Future;
-use std::io::Write;
-use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use password_reset_redis::redis::{Client, RedisResult, cmd};
 use password_reset_sqlx::sqlx::{self, AssertSqlSafe, Connection, MySqlConnection, PgConnection};
-
-/// How long a server may take to answer before it counts as missing.
-const PATIENCE: Duration = Duration::from_secs(5);
-const OURS: &str = "prt_demo_";
+use server::{OURS, PATIENCE, Server, is_orphan, next_name};
 
 /// A database that goes when the test is over.
 pub(crate) struct TestDatabase {
     pub(crate) url: String,
     server: Server,
     name: String,
-}
-
-#[derive(Clone, Copy)]
-enum Server {
-    Postgres,
-    MySql,
 }
 
 /// A database in PostgreSQL; `None` when there is no server.
@@ -54,7 +43,7 @@ impl TestDatabase {
             server.run(format!("CREATE DATABASE {create}")).await
         });
         if let Err(error) = created {
-            missing(server.title(), server.variable(), &error);
+            server.missing(&error);
             return None;
         }
         let url = at(&server.url(), &name);
@@ -70,31 +59,6 @@ impl Drop for TestDatabase {
 }
 
 impl Server {
-    fn title(self) -> &'static str {
-        match self {
-            Self::Postgres => "PostgreSQL",
-            Self::MySql => "MariaDB or MySQL",
-        }
-    }
-
-    fn variable(self) -> &'static str {
-        match self {
-            Self::Postgres => "PASSWORD_RESET_TEST_POSTGRES",
-            Self::MySql => "PASSWORD_RESET_TEST_MYSQL",
-        }
-    }
-
-    /// From the environment, or where a server of this machine would be.
-    fn url(self) -> String {
-        std::env::var(self.variable()).unwrap_or_else(|_| {
-            match self {
-                Self::Postgres => "postgres://postgres@127.0.0.1:5432/test",
-                Self::MySql => "mysql://root@127.0.0.1:3306/test",
-            }
-            .to_owned()
-        })
-    }
-
     async fn names(self) -> Result<Vec<String>, sqlx::Error> {
         match self {
             Self::Postgres => {
@@ -107,6 +71,7 @@ impl Server {
                 let names = "SELECT CAST(schema_name AS CHAR) FROM information_schema.schemata";
                 sqlx::query_scalar(names).fetch_all(&mut connection).await
             }
+            Self::Redis => Ok(Vec::new()),
         }
     }
 
@@ -114,7 +79,7 @@ impl Server {
         self.run(match self {
             // Whoever is still connected is thrown out.
             Self::Postgres => format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
-            Self::MySql => format!("DROP DATABASE IF EXISTS {name}"),
+            Self::MySql | Self::Redis => format!("DROP DATABASE IF EXISTS {name}"),
         })
         .await
     }
@@ -130,6 +95,7 @@ impl Server {
                 let mut connection = MySqlConnection::connect(&self.url()).await?;
                 sql.execute(&mut connection).await?;
             }
+            Self::Redis => {}
         }
         Ok(())
     }
@@ -143,16 +109,14 @@ pub(crate) struct TestRedis {
 
 /// Keys of one's own in Redis; `None` when there is no server.
 pub(crate) fn redis() -> Option<TestRedis> {
-    const VARIABLE: &str = "PASSWORD_RESET_TEST_REDIS";
-    let url = std::env::var(VARIABLE).unwrap_or_else(|_| "redis://127.0.0.1:6379/".to_owned());
     let redis = TestRedis {
-        url,
+        url: Server::Redis.url(),
         prefix: next_name(),
     };
     match redis.forget(is_orphan) {
         Ok(()) => Some(redis),
         Err(error) => {
-            missing("Redis", VARIABLE, &error);
+            Server::Redis.missing(&error);
             None
         }
     }
@@ -188,20 +152,6 @@ impl Drop for TestRedis {
     }
 }
 
-fn next_name() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("{OURS}{}_{number}", std::process::id())
-}
-
-/// Left behind by a test that was killed.
-fn is_orphan(name: &str) -> bool {
-    let owner = name
-        .strip_prefix(OURS)
-        .and_then(|rest| rest.split('_').next());
-    owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists())
-}
-
 /// The same server, another database.
 fn at(url: &str, name: &str) -> String {
     let (place, options) = match url.split_once('?') {
@@ -210,17 +160,6 @@ fn at(url: &str, name: &str) -> String {
     };
     let (server, _) = place.rsplit_once('/').unwrap();
     format!("{server}/{name}{options}")
-}
-
-/// Says loudly that a test did not run, past the test harness that keeps quiet about what passes.
-/// Where everything must be there, that is a failure.
-fn missing(server: &str, variable: &str, why: &dyn Display) {
-    let text = format!(
-        "\nSKIPPED: no {server} ({why}). This test did not run; start one, or name it in \
-        {variable}.\n"
-    );
-    assert!(std::env::var_os("CI").is_none(), "{text}");
-    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// Runs it to its end on a thread of its own, whatever this one is doing.

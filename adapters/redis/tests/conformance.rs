@@ -9,7 +9,7 @@ use common::Scratch;
 use password_reset_redis::RedisBackend;
 
 async fn fresh() -> Option<RedisBackend> {
-    let scratch = Scratch::new("conformance").await?;
+    let scratch = Scratch::new().await?;
     Some(scratch.backend().await)
 }
 

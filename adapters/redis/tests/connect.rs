@@ -77,7 +77,7 @@ async fn tls_without_its_feature_is_refused() {
 
 #[tokio::test]
 async fn a_wrong_password_is_not_repeated() {
-    let Some(scratch) = Scratch::new("connect").await else {
+    let Some(scratch) = Scratch::new().await else {
         return;
     };
     let url = common::url().replace("redis://", "redis://nobody:secret@");
@@ -92,7 +92,7 @@ async fn a_wrong_password_is_not_repeated() {
 #[cfg(feature = "tls")]
 #[tokio::test]
 async fn a_server_without_tls_is_a_typed_error() {
-    let Some(_) = Scratch::new("connect").await else {
+    let Some(_) = Scratch::new().await else {
         return;
     };
     let url = common::url().replace("redis://", "rediss://:secret@");
@@ -117,7 +117,7 @@ fn assert_silent(error: &ConnectError) {
 
 #[tokio::test]
 async fn the_applications_own_connection_works() {
-    let Some(scratch) = Scratch::new("connect").await else {
+    let Some(scratch) = Scratch::new().await else {
         return;
     };
     let client = password_reset_redis::redis::Client::open(common::url()).unwrap();
@@ -133,7 +133,7 @@ async fn the_applications_own_connection_works() {
 
 #[tokio::test]
 async fn the_server_says_how_safe_it_is() {
-    let Some(scratch) = Scratch::new("connect").await else {
+    let Some(scratch) = Scratch::new().await else {
         return;
     };
     assert!(scratch.backend().await.durability().await.is_ok());

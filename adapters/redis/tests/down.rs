@@ -53,7 +53,7 @@ async fn recovers(backend: &RedisBackend) {
 
 #[tokio::test]
 async fn a_server_that_goes_away_comes_back() {
-    let Some(scratch) = Scratch::new("down").await else {
+    let Some(scratch) = Scratch::new().await else {
         return;
     };
     let (proxy, url) = proxied().await;
@@ -70,7 +70,7 @@ async fn a_server_that_goes_away_comes_back() {
 
 #[tokio::test]
 async fn a_connection_that_falls_silent_is_replaced() {
-    let Some(scratch) = Scratch::new("down").await else {
+    let Some(scratch) = Scratch::new().await else {
         return;
     };
     let (proxy, url) = proxied().await;

@@ -29,7 +29,7 @@ fn quota(random: &mut Random) -> Quota {
 
 #[tokio::test]
 async fn the_script_decides_and_keeps_what_the_function_says() {
-    let Some(scratch) = Scratch::new("gcra").await else {
+    let Some(scratch) = Scratch::new().await else {
         return;
     };
     let backend = scratch.backend().await;
@@ -80,7 +80,7 @@ fn step(random: &mut Random) -> Duration {
 
 #[tokio::test]
 async fn spans_beyond_a_life_are_bounded() {
-    let Some(scratch) = Scratch::new("gcra").await else {
+    let Some(scratch) = Scratch::new().await else {
         return;
     };
     let backend = scratch.backend().await;
@@ -95,7 +95,7 @@ async fn spans_beyond_a_life_are_bounded() {
 
 #[tokio::test]
 async fn what_is_not_a_limit_denies() {
-    let Some(scratch) = Scratch::new("gcra").await else {
+    let Some(scratch) = Scratch::new().await else {
         return;
     };
     let backend = scratch.backend().await;

@@ -15,7 +15,7 @@ use password_reset_redis::redis::cmd;
 
 #[tokio::test]
 async fn what_is_purged_leaves_nothing() {
-    let Some(scratch) = Scratch::new("leftovers").await else {
+    let Some(scratch) = Scratch::new().await else {
         return;
     };
     let backend = scratch.backend().await;
@@ -63,7 +63,7 @@ async fn what_is_purged_leaves_nothing() {
 
 #[tokio::test]
 async fn more_than_one_batch_is_purged_at_once() {
-    let Some(scratch) = Scratch::new("leftovers").await else {
+    let Some(scratch) = Scratch::new().await else {
         return;
     };
     let backend = scratch.backend().await;
@@ -78,7 +78,7 @@ async fn more_than_one_batch_is_purged_at_once() {
 
 #[tokio::test]
 async fn finished_jobs_and_purged_letters_leave_nothing() {
-    let Some(scratch) = Scratch::new("leftovers").await else {
+    let Some(scratch) = Scratch::new().await else {
         return;
     };
     let backend = scratch.backend().await;
@@ -116,7 +116,7 @@ async fn finished_jobs_and_purged_letters_leave_nothing() {
 /// A record that went without its indexes: by hand, or at the end of its time to live.
 #[tokio::test]
 async fn a_record_that_vanished_stands_in_nobodys_way() {
-    let Some(scratch) = Scratch::new("leftovers").await else {
+    let Some(scratch) = Scratch::new().await else {
         return;
     };
     let backend = scratch.backend().await;
@@ -155,7 +155,7 @@ async fn a_record_that_vanished_stands_in_nobodys_way() {
 
 #[tokio::test]
 async fn entries_without_a_record_do_not_pile_up() {
-    let Some(scratch) = Scratch::new("leftovers").await else {
+    let Some(scratch) = Scratch::new().await else {
         return;
     };
     let backend = scratch.backend().await;

@@ -25,7 +25,7 @@ async fn ttls(scratch: &Scratch, part: &str) -> Vec<i64> {
 
 #[tokio::test]
 async fn a_limit_lives_as_long_as_it_decides() {
-    let Some(scratch) = Scratch::new("lifetimes").await else {
+    let Some(scratch) = Scratch::new().await else {
         return;
     };
     let backend = scratch.backend().await;
@@ -50,7 +50,7 @@ async fn a_limit_lives_as_long_as_it_decides() {
 
 #[tokio::test]
 async fn a_token_that_is_claimed_or_watched_lives_until_it_is_settled() {
-    let Some(scratch) = Scratch::new("lifetimes").await else {
+    let Some(scratch) = Scratch::new().await else {
         return;
     };
     let backend = scratch.backend().await;
@@ -90,7 +90,7 @@ async fn a_token_that_is_claimed_or_watched_lives_until_it_is_settled() {
 
 #[tokio::test]
 async fn a_new_token_does_not_let_its_users_claimed_one_be_forgotten() {
-    let Some(scratch) = Scratch::new("lifetimes").await else {
+    let Some(scratch) = Scratch::new().await else {
         return;
     };
     let backend = scratch.backend().await;

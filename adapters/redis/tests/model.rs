@@ -82,7 +82,7 @@ fn text(record: &TokenRecord) -> String {
 
 #[tokio::test]
 async fn every_call_answers_what_the_core_says() {
-    let Some(scratch) = Scratch::new("model").await else {
+    let Some(scratch) = Scratch::new().await else {
         return;
     };
     let mut seeds = Random(7);

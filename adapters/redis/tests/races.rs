@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 const TASKS: usize = 64;
 
 async fn pair() -> Option<[RedisBackend; 2]> {
-    let scratch = Scratch::new("races").await?;
+    let scratch = Scratch::new().await?;
     Some([scratch.backend().await, scratch.backend().await])
 }
 

@@ -74,7 +74,7 @@ async fn a_role_that_makes_no_tables_can_start() {
     };
     let backend = backend.prefix("granted_").unwrap();
     backend.migrate().await.unwrap();
-    let (url, schema) = (servers::postgres_url(), servers::own_schema());
+    let (url, schema) = (servers::Server::Postgres.url(), servers::own_name());
     let role = format!("prt_role_{}", std::process::id());
     servers::run_in_schema(
         &url,
@@ -120,7 +120,7 @@ impl On for Postgres {
     }
 
     fn url(&self) -> String {
-        servers::postgres_url()
+        servers::Server::Postgres.url()
     }
 
     fn quote(&self) -> char {
@@ -136,7 +136,7 @@ impl On for MySql {
     }
 
     fn url(&self) -> String {
-        servers::mysql_url()
+        servers::Server::MySql.url()
     }
 
     fn quote(&self) -> char {
@@ -152,7 +152,7 @@ async fn behind<O: On>(on: &O, prefix: &str) -> (Proxy, ServerOptions<O::Databas
     let proxy = Proxy::start(server).await;
     let url = url.replace(server, &proxy.address().to_string());
     let options = ServerOptions::new(&url).wait(Duration::from_millis(700));
-    let options = options.schema(&servers::own_schema()).unwrap();
+    let options = options.schema(&servers::own_name()).unwrap();
     (proxy, options.prefix(prefix).unwrap())
 }
 

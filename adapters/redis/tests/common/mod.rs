@@ -6,23 +6,21 @@
 pub(crate) mod proxy;
 #[path = "../../../../tests/support/records.rs"]
 mod records;
+#[path = "../../../../tests/support/server.rs"]
+mod server;
 
-use std::io::Write;
-use std::sync::Once;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use password_reset_redis::redis::aio::MultiplexedConnection;
 use password_reset_redis::redis::{Client, cmd};
 use password_reset_redis::{RedisBackend, RedisOptions};
 use proxy::Proxy;
 pub(crate) use records::{Random, at, fresh, job, token};
+use server::{OURS, Server, is_orphan, next_name};
 use tokio::sync::OnceCell;
 
-const VARIABLE: &str = "PASSWORD_RESET_TEST_REDIS";
-
 pub(crate) fn url() -> String {
-    std::env::var(VARIABLE).unwrap_or_else(|_| "redis://127.0.0.1:6379/".to_owned())
+    Server::Redis.url()
 }
 
 /// A broken network in front of the server, and the server's URL behind it.
@@ -39,21 +37,18 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// A prefix that nobody else has, or nothing when there is no server: the test is skipped then,
-    /// loudly. Where `CI=true` it fails. What earlier runs of the same test file left is deleted
-    /// first, unless it was touched a moment ago: then another run is at work.
-    pub(crate) async fn new(file: &str) -> Option<Self> {
+    /// A prefix that nobody else has, or nothing when there is no server: the test is skipped then.
+    /// What processes that are gone left behind is deleted first.
+    pub(crate) async fn new() -> Option<Self> {
         static CLEAN: OnceCell<bool> = OnceCell::const_new();
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let root = format!("pr-test-{file}-");
         let there = CLEAN.get_or_init(|| async {
             let Some(mut connection) = connection().await else {
                 return false;
             };
-            for key in keys(&mut connection, &root).await {
-                let idle = cmd("OBJECT").arg("IDLETIME").arg(&key).to_owned();
-                let idle: Result<u64, _> = idle.query_async(&mut connection).await;
-                if idle.is_ok_and(|seconds| seconds > 600) {
+            for key in keys(&mut connection, OURS).await {
+                let text = String::from_utf8_lossy(&key);
+                let prefix = text.trim_start_matches('{').split(['}', ':']).next();
+                if prefix.is_some_and(is_orphan) {
                     let unlink = cmd("UNLINK").arg(&key).to_owned();
                     unlink.exec_async(&mut connection).await.unwrap();
                 }
@@ -61,13 +56,12 @@ impl Scratch {
             true
         });
         if !*there.await {
-            skip();
+            Server::Redis.missing(&"nothing answers");
             return None;
         }
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let moment = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let prefix = format!("{root}{}-{number}", moment.as_nanos());
-        Some(Self { prefix })
+        Some(Self {
+            prefix: next_name(),
+        })
     }
 
     pub(crate) fn prefix(&self) -> &str {
@@ -131,22 +125,4 @@ async fn keys(connection: &mut MultiplexedConnection, prefix: &str) -> Vec<Vec<u
             return found;
         }
     }
-}
-
-/// Once for each test program, past the harness, which hides what a passing test prints.
-fn skip() {
-    assert!(
-        std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-        "no Redis server at {VARIABLE} or 127.0.0.1:6379"
-    );
-    static SAY: Once = Once::new();
-    SAY.call_once(|| {
-        let program = std::env::args().next().unwrap_or_default();
-        let text = format!(
-            "\nSKIPPED, nothing was shown: {program}\n  These tests need a Redis or Valkey server. \
-             Start `redis-server`, or set\n  {VARIABLE}=redis://host:port/ and run \
-             `cargo test -p password-reset-redis` again.\n\n"
-        );
-        let _ = std::io::stderr().write_all(text.as_bytes());
-    });
 }

@@ -1,18 +1,17 @@
 //! PostgreSQL and MariaDB for the tests: a schema of one's own on a server that may not be there.
 
-use std::io::Write;
-use std::path::Path;
+#[path = "../../../../tests/support/server.rs"]
+mod server;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use password_reset_sqlx::{MySqlBackend, PostgresBackend};
+pub(crate) use server::{PATIENCE, Server, is_orphan, own_name};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection, Row};
 use tokio::sync::OnceCell;
-
-/// How long a server may take to answer before it counts as missing.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How strict the transactions of a PostgreSQL test are by default.
 #[derive(Clone, Copy)]
@@ -32,54 +31,6 @@ impl Isolation {
     }
 }
 
-/// The server's URL from the environment, or where a server of this machine would be.
-fn url(variable: &str, default: &str) -> String {
-    std::env::var(variable).unwrap_or_else(|_| default.to_owned())
-}
-
-pub(crate) fn postgres_url() -> String {
-    url(
-        "PASSWORD_RESET_TEST_POSTGRES",
-        "postgres://postgres@127.0.0.1:5432/test",
-    )
-}
-
-pub(crate) fn mysql_url() -> String {
-    url(
-        "PASSWORD_RESET_TEST_MYSQL",
-        "mysql://root@127.0.0.1:3306/test",
-    )
-}
-
-/// Says loudly that tests did not run, past the test harness that keeps quiet about what passes.
-/// Where everything must be there, that is a failure.
-fn missing(server: &str, variable: &str, why: &dyn std::fmt::Display) {
-    let text = format!(
-        "\nSKIPPED: no {server} ({why}). Its tests in this file did not run; start one, or name it \
-        in {variable}.\n"
-    );
-    assert!(std::env::var_os("CI").is_none(), "{text}");
-    let _ = std::io::stderr().write_all(text.as_bytes());
-}
-
-/// What this process calls its schema. Those of processes that are gone are removed by the next.
-pub(crate) fn own_schema() -> String {
-    format!("{}{}", ours(), std::process::id())
-}
-
-fn ours() -> String {
-    let binary = std::env::current_exe().unwrap();
-    let name = binary.file_stem().unwrap().to_string_lossy().into_owned();
-    // Cargo puts a digest behind the name of the test.
-    let name = name.split('-').next().unwrap_or_default().to_owned();
-    format!("prt_{name}_")
-}
-
-fn is_orphan(schema: &str) -> bool {
-    let owner = schema.strip_prefix(&ours());
-    owner.is_some_and(|pid| !pid.is_empty() && !Path::new("/proc").join(pid).exists())
-}
-
 fn next_prefix() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // A name that has to be quoted, in every test.
@@ -90,16 +41,16 @@ fn next_prefix() -> String {
 async fn postgres_schema() -> Option<&'static str> {
     static SCHEMA: OnceCell<Option<String>> = OnceCell::const_new();
     let make = || async {
-        let url = postgres_url();
+        let url = Server::Postgres.url();
         let connecting = PgConnection::connect(&url);
         let mut connection = match tokio::time::timeout(PATIENCE, connecting).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {
-                missing("PostgreSQL", "PASSWORD_RESET_TEST_POSTGRES", &error);
+                Server::Postgres.missing(&error);
                 return None;
             }
             Err(error) => {
-                missing("PostgreSQL", "PASSWORD_RESET_TEST_POSTGRES", &error);
+                Server::Postgres.missing(&error);
                 return None;
             }
         };
@@ -116,7 +67,7 @@ async fn postgres_schema() -> Option<&'static str> {
                     .await;
             }
         }
-        let schema = own_schema();
+        let schema = own_name();
         let create = format!("CREATE SCHEMA IF NOT EXISTS {schema}");
         sqlx::raw_sql(AssertSqlSafe(create))
             .execute(&mut connection)
@@ -131,16 +82,16 @@ async fn postgres_schema() -> Option<&'static str> {
 async fn mysql_schema() -> Option<&'static str> {
     static SCHEMA: OnceCell<Option<String>> = OnceCell::const_new();
     let make = || async {
-        let url = mysql_url();
+        let url = Server::MySql.url();
         let connecting = MySqlConnection::connect(&url);
         let mut connection = match tokio::time::timeout(PATIENCE, connecting).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {
-                missing("MariaDB or MySQL", "PASSWORD_RESET_TEST_MYSQL", &error);
+                Server::MySql.missing(&error);
                 return None;
             }
             Err(error) => {
-                missing("MariaDB or MySQL", "PASSWORD_RESET_TEST_MYSQL", &error);
+                Server::MySql.missing(&error);
                 return None;
             }
         };
@@ -159,7 +110,7 @@ async fn mysql_schema() -> Option<&'static str> {
                     .await;
             }
         }
-        let schema = own_schema();
+        let schema = own_name();
         let create = format!("CREATE DATABASE IF NOT EXISTS {schema}");
         sqlx::raw_sql(AssertSqlSafe(create))
             .execute(&mut connection)
@@ -173,7 +124,7 @@ async fn mysql_schema() -> Option<&'static str> {
 /// A pool on the schema of this process.
 pub(crate) async fn postgres_pool(isolation: Isolation) -> Option<PgPool> {
     let schema = postgres_schema().await?;
-    let options: PgConnectOptions = postgres_url().parse().unwrap();
+    let options: PgConnectOptions = Server::Postgres.url().parse().unwrap();
     let options = options.options([
         ("default_transaction_isolation", isolation.name()),
         ("search_path", schema),
@@ -187,7 +138,7 @@ pub(crate) async fn postgres_pool(isolation: Isolation) -> Option<PgPool> {
 /// The same, with the server's own settings.
 pub(crate) async fn mysql_pool() -> Option<MySqlPool> {
     let schema = mysql_schema().await?;
-    let options: MySqlConnectOptions = mysql_url().parse().unwrap();
+    let options: MySqlConnectOptions = Server::MySql.url().parse().unwrap();
     let pool = MySqlPoolOptions::new()
         .max_connections(16)
         .acquire_timeout(Duration::from_secs(60));
