@@ -26,6 +26,7 @@
 //!
 //! [`ResetFlow`]: password_reset::ResetFlow
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -262,7 +263,7 @@ async fn operate(
             }
         }
         Command::Dead(Dead::Retry(Which { id: Some(id), .. })) => {
-            if !revive(&queue, &id, now, audit, out).await? {
+            if revive(&queue, &id, now, audit, out).await?.is_none() {
                 return Err("there is no such dead letter".into());
             }
         }
@@ -314,15 +315,16 @@ async fn retry_all(
     audit: &dyn AuditSink,
     out: &mut (dyn Write + Send),
 ) -> Result<(), BoxError> {
+    let mut revived = HashSet::new();
     loop {
         let mut letters = queue.dead_letters(BATCH).await?;
-        letters.retain(|letter| letter.at <= now);
+        letters.retain(|letter| letter.at <= now && !revived.contains(&letter.id));
         if letters.is_empty() {
             return Ok(());
         }
         for letter in letters {
             // Somebody else may have been quicker.
-            revive(queue, &letter.id, now, audit, out).await?;
+            revived.extend(revive(queue, &letter.id, now, audit, out).await?);
         }
     }
 }
@@ -335,7 +337,7 @@ async fn revive(
     now: Timestamp,
     audit: &dyn AuditSink,
     out: &mut (dyn Write + Send),
-) -> Result<bool, BoxError> {
+) -> Result<Option<JobId>, BoxError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)?;
     let id = JobId::from_bytes(bytes);
@@ -346,7 +348,7 @@ async fn revive(
         audit.record(&event)?;
         writeln!(out, "{dead} is now {id}")?;
     }
-    Ok(revived)
+    Ok(revived.then_some(id))
 }
 
 /// One dead letter, on one line.

@@ -18,7 +18,8 @@ use crate::queue::{DeadLetter, Job, JobId, JobQueue, Lease, LeasedJob, QueueLeng
 pub struct MemoryQueue(Arc<Mutex<Inner>>);
 
 impl MemoryQueue {
-    /// An empty queue for at most `jobs` jobs, dead letters included; `push` fails when it is full.
+    /// An empty queue for at most `jobs` jobs, dead letters included. When it is full, a new job
+    /// takes the place of the oldest dead letter; if there is none, `push` fails.
     pub fn with_capacity(jobs: usize) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             capacity: jobs,
@@ -120,6 +121,10 @@ impl Inner {
     fn push(&mut self, job: &Job) -> Result<(), BoxError> {
         if self.jobs.contains_key(&job.id) || self.grave(&job.id).is_some() {
             return Err("the job's id is taken".into());
+        }
+        // Those who ask now go before those who were given up.
+        if self.jobs.len() + self.dead.len() >= self.capacity {
+            self.dead.pop_first();
         }
         if self.jobs.len() + self.dead.len() >= self.capacity {
             return Err(NoRoom { what: "job" }.into());
@@ -260,6 +265,25 @@ mod tests {
             due: Timestamp::from_unix_micros(0),
             task: Task::Unreadable(vec![number]),
         }
+    }
+
+    #[test]
+    fn dead_letters_give_way() {
+        let mut queue = Inner {
+            capacity: 2,
+            ..Inner::default()
+        };
+        let now = Timestamp::from_unix_micros(1);
+        for number in [1, 2] {
+            queue.push(&job(number)).unwrap();
+            let leased = queue.lease(now, now, 1);
+            assert!(queue.bury(&leased.first().unwrap().lease, now));
+        }
+        queue.push(&job(3)).unwrap();
+        assert_eq!((queue.jobs.len(), queue.dead.len()), (1, 1));
+        queue.push(&job(4)).unwrap();
+        assert!(queue.push(&job(5)).is_err());
+        assert_eq!((queue.jobs.len(), queue.dead.len()), (2, 0));
     }
 
     #[test]

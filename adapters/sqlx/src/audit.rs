@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use password_reset::Timestamp;
-use password_reset::audit::{AuditSink, Event, Severity};
+use password_reset::audit::{AuditSink, Event, EventKind, Refused, Severity};
 use password_reset::error::BoxError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -16,6 +16,8 @@ use crate::error::Error;
 use crate::statement::{Statement, Value, values};
 
 const CAPACITY: usize = 4_096;
+/// One in so many places is kept for events that strangers cannot cause at will.
+const RESERVED: usize = 4;
 /// Events in one statement: 10 columns each, far below any database's limit of values.
 const BATCH: usize = 128;
 const TRIES: u32 = 6;
@@ -30,7 +32,9 @@ const APPEND: &str = "INSERT INTO {audit} (
 ///
 /// [`record`](AuditSink::record) hands the event to a background task and returns at once; the
 /// task writes what has gathered in one statement. When it falls 4,096 events behind, further
-/// events are refused, and the flow counts them.
+/// events are refused, and the flow counts them; malformed and unknown tokens and refused requests,
+/// which anybody can send without end, are refused at 3,072. After a lost connection a statement is
+/// sent again, so an event may stand there twice.
 ///
 /// Call [`flush`](Self::flush) before the program ends. Without it the task writes what is left
 /// after the last clone is gone, if the runtime lives long enough.
@@ -136,6 +140,10 @@ impl<D: Driver> SqlAudit<D> {
 
 impl<D: Driver> AuditSink for SqlAudit<D> {
     fn record(&self, event: &Event) -> Result<(), BoxError> {
+        let left = self.outbox.capacity();
+        if is_noise(event.kind) && left < self.outbox.max_capacity() / RESERVED {
+            return Err(AuditError::Full.into());
+        }
         Ok(self.take(Entry::from(event))?)
     }
 }
@@ -157,6 +165,14 @@ impl<D: Driver> fmt::Debug for SqlAudit<D> {
             .field("lost", &self.lost())
             .finish_non_exhaustive()
     }
+}
+
+/// What anybody can cause as often as they like, without a token and beyond every limit.
+fn is_noise(kind: EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::RateLimited | EventKind::Refused(Refused::Malformed | Refused::Unknown)
+    )
 }
 
 /// One row: words, numbers and digests.
@@ -331,6 +347,20 @@ mod tests {
         audit.take(entry(3)).unwrap();
         audit.flush().await.unwrap();
         assert_eq!(moments(&backend.writer).await, [0, 1, 3]);
+    }
+
+    #[tokio::test]
+    async fn a_flood_leaves_room_for_what_matters() {
+        let backend = SqliteBackend::in_memory().await.unwrap();
+        let audit = SqliteAudit::with_capacity(&backend, 8).unwrap();
+        let record = |kind| audit.record(&Event::new(Timestamp::from_unix_micros(0), kind));
+        let noise = EventKind::Refused(Refused::Unknown);
+        // One thread, no await since: the task had no turn.
+        let taken = (0..100).filter(|_| record(noise).is_ok()).count();
+        assert_eq!(taken, 7);
+        assert!(record(EventKind::Refused(Refused::Spent)).is_ok());
+        audit.flush().await.unwrap();
+        assert!(record(noise).is_ok());
     }
 
     #[tokio::test]

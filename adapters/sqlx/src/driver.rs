@@ -12,6 +12,7 @@ use std::future::Future;
 use sqlx::SqlStr;
 use sqlx::error::{BoxDynError, DatabaseError};
 
+use crate::error::Error;
 use crate::statement::Value;
 
 /// The words in which the databases differ.
@@ -86,6 +87,10 @@ pub trait Driver: sqlx::Database {
     /// The steps of the tables' versions. Never edit one that was released: append one.
     #[doc(hidden)]
     const STEPS: &'static [&'static str];
+    /// A query for what is wrong with the server's settings, as the text `setting`; no rows when
+    /// nothing is.
+    #[doc(hidden)]
+    const UNSUITABLE: Option<&'static str> = None;
     /// Run first by a transaction that changes the tables: keeps others from doing so too.
     #[doc(hidden)]
     const ALONE: &'static str;
@@ -195,6 +200,20 @@ pub(crate) fn verdict(said: &dyn DatabaseError) -> Option<Verdict> {
     }
     let _ = said;
     None
+}
+
+/// Whether a text could not be compared because the database's character set does not have it.
+pub(crate) fn is_foreign_text(error: &Error) -> bool {
+    let Error::Database(sqlx::Error::Database(said)) = error else {
+        return false;
+    };
+    #[cfg(feature = "mysql")]
+    if let Some(said) = said.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+        // "Illegal mix of collations", "conversion is impossible", "cannot convert".
+        return matches!(said.number(), 1267 | 1270 | 1271 | 3854 | 3988 | 1977);
+    }
+    // PostgreSQL: untranslatable character, character not in repertoire.
+    matches!(said.code().as_deref(), Some("22P05" | "22021"))
 }
 
 impl Syntax {

@@ -1,14 +1,14 @@
 //! What can go wrong between a backend and its database.
 
-use std::io;
+use std::{fmt, io};
 
 use crate::driver::{self, Verdict};
 
 /// A database did not do what a backend asked of it.
 ///
-/// Prints its own layer only; what the database said is in `source()`. No variant carries a value
-/// of a row.
-#[derive(Debug, thiserror::Error)]
+/// Prints its own layer only, in `Debug` too. What the database said is in `source()`, which may
+/// quote a row when somebody prints its `Debug`.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// No connection, or no lock on the database, became free in time.
@@ -31,6 +31,12 @@ pub enum Error {
         /// Which column.
         column: &'static str,
     },
+    /// A column is too narrow for what was to be written. Nothing was changed.
+    #[error("the column {column} is too narrow")]
+    TooNarrow {
+        /// Which column.
+        column: &'static str,
+    },
     /// The core asks for something that this version of the crate does not know.
     #[error("this version does not know the {what}")]
     Unsupported {
@@ -49,6 +55,7 @@ impl Error {
             Self::Busy(_) | Self::Contended(_) | Self::Unreachable(_) => true,
             Self::Taken(_)
             | Self::Unreadable { .. }
+            | Self::TooNarrow { .. }
             | Self::Unsupported { .. }
             | Self::Database(_) => false,
         }
@@ -56,6 +63,26 @@ impl Error {
 
     pub(crate) fn too_slow() -> Self {
         Self::Unreachable(sqlx::Error::Io(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said = match self {
+            Self::Busy(said)
+            | Self::Contended(said)
+            | Self::Unreachable(said)
+            | Self::Taken(said)
+            | Self::Database(said) => said,
+            Self::Unreadable { .. } | Self::TooNarrow { .. } | Self::Unsupported { .. } => {
+                return write!(f, "Error({self})");
+            }
+        };
+        // Its own Debug may quote the row that it refused.
+        match said.as_database_error().and_then(|said| said.code()) {
+            Some(code) => write!(f, "Error({self}: {code})"),
+            None => write!(f, "Error({self})"),
+        }
     }
 }
 
@@ -105,6 +132,12 @@ pub enum MigrateError {
         found: i64,
         /// The newest version that this program knows.
         known: i64,
+    },
+    /// The server is set up so that what is answered may not be what is kept. Nothing was changed.
+    #[error("the server has {setting}")]
+    Unsuitable {
+        /// Which of its settings, and how it is set.
+        setting: &'static str,
     },
     /// The database failed. SQLite and PostgreSQL have changed nothing; MySQL and MariaDB may have
     /// stopped between two statements, and go on there the next time.

@@ -24,6 +24,8 @@ use crate::driver::{Driver, Flavour, Syntax};
 use crate::statement::{Statement, Value, values};
 use crate::tokens::int;
 
+/// A key is kept a little longer than it counts, for processes whose clocks do not agree.
+const MARGIN: Duration = Duration::from_secs(60);
 /// Every so many charges one of them forgets up to [`SWEPT`] old keys first. More are forgotten
 /// than can be added, so the table holds the keys that still count and a handful of others.
 const SWEEP_EVERY: u32 = 16;
@@ -120,7 +122,7 @@ impl<D: Driver> RateLimiter for SqlBackend<D> {
         let charges = self.charges.fetch_add(1, Ordering::Relaxed);
         if charges.is_multiple_of(SWEEP_EVERY) {
             session
-                .execute(&self.sql.limits.sweep, values![now, SWEPT])
+                .execute(&self.sql.limits.sweep, values![now - MARGIN, SWEPT])
                 .await?;
         }
         let charge = &self.sql.limits.charge;
@@ -170,4 +172,39 @@ fn charge_values(key: &LimitKey, quota: &Quota, now: Timestamp) -> Vec<Value> {
         });
     }
     values
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::SqliteBackend;
+
+    #[tokio::test]
+    async fn keys_that_no_longer_count_are_forgotten_on_the_way() {
+        let backend = SqliteBackend::in_memory().await.unwrap();
+        let quota = Quota::new(1, Duration::from_secs(100));
+        for second in 0..2_000_i64 {
+            let mut key = [0; 32];
+            key.split_at_mut(8).0.copy_from_slice(&second.to_be_bytes());
+            let key = LimitKey::from_bytes(key);
+            let now = Timestamp::from_unix_micros(second * 1_000_000);
+            assert_eq!(
+                backend.check(&key, &quota, now).await.unwrap(),
+                Decision::Allow
+            );
+            // A key that still counts is kept.
+            assert_ne!(
+                backend.check(&key, &quota, now).await.unwrap(),
+                Decision::Allow
+            );
+        }
+        let count = backend.statement("SELECT count(*) AS keys FROM {limits}");
+        let mut session = backend.reader().await.unwrap();
+        let rows = session.rows(&count, values![]).await.unwrap();
+        let keys = int::<sqlx::Sqlite>(rows.first().unwrap(), "keys").unwrap();
+        // 100 still count, 60 more may count for others.
+        assert!((160..=160 + 16).contains(&keys), "{keys}");
+    }
 }

@@ -17,6 +17,19 @@ pub(crate) async fn migrate<D: Driver>(backend: &SqlBackend<D>) -> Result<(), Mi
     let known = i64::try_from(D::STEPS.len()).unwrap_or(i64::MAX);
     let mut session = backend.writer().await?;
     session.take_your_time();
+    if let Some(unsuitable) = D::UNSUITABLE {
+        let rows = session
+            .rows(&backend.statement(unsuitable), values![])
+            .await?;
+        if let Some(row) = rows.first() {
+            let simultaneous = "sql_mode SIMULTANEOUS_ASSIGNMENT";
+            let setting = match D::text(row, "setting").map_err(Error::from)?.as_deref() {
+                Some(setting) if setting == simultaneous => simultaneous,
+                _ => "autocommit = 0",
+            };
+            return Err(MigrateError::Unsuitable { setting });
+        }
+    }
     // Most starts find everything as it should be, and may be nobody who makes tables.
     let version = backend.statement(VERSION);
     if let Ok(rows) = session.rows(&version, values![]).await

@@ -57,8 +57,11 @@ mod mysql {
     pub type MySqlOptions = super::ServerOptions<MySql>;
 
     impl super::Server for MySql {
-        // Without it InnoDB locks the gaps between rows too, and neighbours deadlock.
-        const SESSION: &'static str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+        // Without READ COMMITTED InnoDB locks the gaps between rows too, and neighbours deadlock.
+        // What is answered must be committed. The limiter reads what it has just assigned.
+        const SESSION: &'static str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED;
+            SET SESSION autocommit = 1;
+            SET SESSION sql_mode = REPLACE(@@sql_mode, 'SIMULTANEOUS_ASSIGNMENT', '')";
     }
 }
 #[cfg(feature = "mysql")]

@@ -291,9 +291,11 @@ impl<D: Driver> SqlBackend<D> {
     ) -> Result<Insert, Error> {
         let sql = &self.sql.tokens;
         if D::SYNTAX.writers == Writers::Many {
-            transaction
-                .execute(&sql.lock, values![stripe(&record.user)])
-                .await?;
+            let locked = transaction.execute(&sql.lock, values![stripe(&record.user)]);
+            if locked.await?.rows != 1 {
+                // Without the lock nobody could count.
+                return Err(Error::Unreadable { column: "locks.id" });
+            }
         }
         let mut values = record_values(record);
         let places = match live {

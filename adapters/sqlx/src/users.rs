@@ -15,10 +15,10 @@ use password_reset::password::PasswordHash;
 use sqlx::Pool;
 
 use crate::backend::WAIT;
-use crate::driver::{Driver, Flavour, Syntax};
+use crate::driver::{self, Driver, Flavour, Syntax};
 use crate::error::Error;
 use crate::names::quoted;
-use crate::session::{Again, Session};
+use crate::session::{Again, Session, Transaction};
 use crate::statement::{Statement, Value, values};
 use crate::tokens::int;
 
@@ -41,9 +41,11 @@ pub enum IdType {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Flag {
-    /// A column that holds a truth value or a number: null, false and 0 mean no.
+    /// A column that holds a truth value or a number: null, false and 0 mean no. Not for MySQL's
+    /// `BIT`, whose values are no numbers.
     Truth(&'static str),
-    /// A column that is null as long as the answer is no, such as `email_verified_at`.
+    /// A column that is null as long as the answer is no, such as `email_verified_at`. MySQL's zero
+    /// date is not null.
     NotNull(&'static str),
     /// An SQL condition on the table's row, such as `status = 'locked'`; null means no. It is put
     /// into the statement as it stands.
@@ -139,8 +141,8 @@ impl UserTable {
     }
 
     /// The address, in any case: looked up as `lower(column)`, which needs an index on that
-    /// expression. When several rows differ in case only, the one that is spelled as typed is
-    /// meant; if there is none, nobody.
+    /// expression, best a unique one. When several rows differ in case only, the one that is
+    /// spelled as typed is meant; if there is none, nobody.
     pub fn email_in_any_case(mut self, column: &str) -> Self {
         self.email = column.to_owned();
         self.spelling = Spelling::Mixed;
@@ -181,7 +183,8 @@ impl UserTable {
         self
     }
 
-    /// The tenant. An identifier of a tenant then finds that tenant's accounts only.
+    /// The tenant. An identifier of a tenant then finds that tenant's accounts only, and one of no
+    /// tenant those where the column is null or empty.
     pub fn tenant(mut self, column: &str) -> Self {
         self.tenant = Some(column.to_owned());
         self
@@ -295,6 +298,8 @@ struct UserSql {
     by_email_in_tenant: Option<Statement>,
     by_id: Statement,
     swap: Statement,
+    /// Whether the new hash is there as it was given, where a column may cut it off.
+    kept: Option<Statement>,
     end_sessions: Ended,
 }
 
@@ -349,17 +354,18 @@ impl<D: Driver> UserStore for SqlUserStore<D> {
             Spelling::Lower | Spelling::Mixed => typed.to_ascii_lowercase(),
             Spelling::Exact => typed.to_owned(),
         };
-        let rows = match (&self.sql.by_email_in_tenant, identifier.tenant()) {
-            (Some(statement), Some(tenant)) => {
-                self.rows(statement, values![email, MATCHES, tenant.as_str()])
-                    .await?
-            }
-            _ => {
-                self.rows(&self.sql.by_email, values![email, MATCHES])
-                    .await?
-            }
+        let (statement, tenant) = match (&self.sql.by_email_in_tenant, identifier.tenant()) {
+            (Some(statement), Some(tenant)) => (statement, Some(tenant.as_str())),
+            _ => (&self.sql.by_email, None),
         };
-        let meant = meant(rows, typed, self.sql.spelling);
+        let mut values = values![email, MATCHES, typed];
+        values.extend(tenant.map(Value::from));
+        let rows = match self.rows(statement, values).await {
+            // What the table cannot hold is not in it.
+            Err(error) if driver::is_foreign_text(&error) => Vec::new(),
+            rows => rows?,
+        };
+        let meant = meant(rows, typed, tenant, self.sql.spelling);
         Ok(meant.map(Row::account).transpose()?)
     }
 
@@ -368,7 +374,9 @@ impl<D: Driver> UserStore for SqlUserStore<D> {
             return Ok(None);
         };
         let rows = self.rows(&self.sql.by_id, vec![id]).await?;
-        Ok(rows.into_iter().next().map(Row::account).transpose()?)
+        // MySQL finds a text that begins with a number by that number.
+        let own = rows.into_iter().find(|row| row.id == user.as_str());
+        Ok(own.map(Row::account).transpose()?)
     }
 
     async fn set_password(
@@ -382,11 +390,21 @@ impl<D: Driver> UserStore for SqlUserStore<D> {
         };
         let mut values = vec![id];
         values.extend(values![new.expose(), expected.expose()]);
-        let swapped = self.writer().await?.execute(&self.sql.swap, values).await?;
-        Ok(match swapped.rows {
-            0 => Swap::Stale,
-            _ => Swap::Done,
-        })
+        let mut session = self.writer().await?;
+        let Some(kept) = &self.sql.kept else {
+            let swapped = session.execute(&self.sql.swap, values).await?;
+            return Ok(answer(swapped.rows));
+        };
+        let mut again = Again::default();
+        loop {
+            let mut transaction = session.begin().await?;
+            let swapped = swap_whole(&mut transaction, &self.sql.swap, kept, values.clone());
+            let swapped = swapped.await;
+            let swapped = transaction.end(swapped).await;
+            if !again.is_worth_it(&swapped).await {
+                return Ok(answer(swapped?));
+            }
+        }
     }
 
     async fn end_sessions(&self, user: &UserId, _: SessionScope) -> Result<(), BoxError> {
@@ -397,16 +415,37 @@ impl<D: Driver> UserStore for SqlUserStore<D> {
     }
 }
 
+fn answer(swapped: u64) -> Swap {
+    match swapped {
+        0 => Swap::Stale,
+        _ => Swap::Done,
+    }
+}
+
+/// Swaps, and undoes it when not all of the new hash was kept: MySQL cuts a text off that is too
+/// long for its column, unless it is told to be strict. Nobody could log in with what is left.
+async fn swap_whole<D: Driver>(
+    transaction: &mut Transaction<'_, D>,
+    swap: &Statement,
+    kept: &Statement,
+    values: Vec<Value>,
+) -> Result<u64, Error> {
+    let own: Vec<_> = values.iter().take(2).cloned().collect();
+    let swapped = transaction.execute(swap, values).await?.rows;
+    if swapped > 0 && transaction.rows(kept, own).await?.is_empty() {
+        return Err(Error::TooNarrow {
+            column: "password_hash",
+        });
+    }
+    Ok(swapped)
+}
+
 impl<D: Driver> SqlUserStore<D> {
     async fn end_by(&self, statements: &[Statement], user: &UserId) -> Result<(), Error> {
         let Some(id) = self.sql.key(user) else {
             return Ok(());
         };
         let mut session = self.writer().await?;
-        if let [statement] = statements {
-            session.execute(statement, vec![id]).await?;
-            return Ok(());
-        }
         let mut again = Again::default();
         loop {
             let mut transaction = session.begin().await?;
@@ -451,8 +490,12 @@ impl UserSql {
         let words = Words(syntax);
         let replace = |name: &str| words.replace(table, name);
         let write = |template: &str| Statement::new(template, syntax, replace);
-        let key = words.key(table.id_type);
-        let own_row = words.own_row(table.id_type);
+        let id_type = match (syntax.flavour, table.id_type) {
+            (Flavour::Sqlite | Flavour::MySql, IdType::Uuid) => IdType::Text,
+            (_, id_type) => id_type,
+        };
+        let key = words.key(id_type);
+        let own_row = words.own_row(id_type);
         let select = "SELECT {id as text} AS id, {email as text} AS email,
                 {password as text} AS password_hash, {verified} AS verified,
                 {disabled} AS disabled, {second factor} AS second_factor,
@@ -462,13 +505,24 @@ impl UserSql {
             Spelling::Lower | Spelling::Exact => "{email}",
             Spelling::Mixed => "lower({email})",
         };
+        let as_typed = words.same_bytes("{email}", "?3");
+        let outside = match table.tenant {
+            Some(_) => "AND ({tenant} IS NULL OR {tenant} = '')",
+            None => "",
+        };
         Self {
             spelling: table.spelling,
-            id_type: table.id_type,
-            by_email: write(&format!("{select} {email} = ?1 LIMIT ?2")),
+            id_type,
+            // Whose spelling is the typed one comes first: nobody is crowded out by others whose
+            // spelling the column takes for the same.
+            by_email: write(&format!(
+                "{select} {email} = ?1 {outside}
+                ORDER BY CASE WHEN {as_typed} THEN 0 ELSE 1 END LIMIT ?2"
+            )),
             by_email_in_tenant: table.tenant.as_ref().map(|_| {
                 write(&format!(
-                    "{select} {email} = ?1 AND {{tenant}} = ?3 LIMIT ?2"
+                    "{select} {email} = ?1 AND {{tenant}} = ?4
+                    ORDER BY CASE WHEN {as_typed} THEN 0 ELSE 1 END LIMIT ?2"
                 ))
             }),
             by_id: write(&format!("{select} {own_row} LIMIT 1")),
@@ -476,6 +530,12 @@ impl UserSql {
                 "UPDATE {{table}} SET {{password}} = ?2 WHERE {own_row} AND {}",
                 words.same_bytes("{password}", "?3")
             )),
+            kept: (syntax.flavour == Flavour::MySql).then(|| {
+                let kept = words.same_bytes("{password}", "?2");
+                write(&format!(
+                    "SELECT 1 FROM {{table}} WHERE {own_row} AND {kept}"
+                ))
+            }),
             end_sessions: match end_sessions.0 {
                 How::Closure(end) => Ended::Closure(end),
                 How::Statements(sql) => {
@@ -550,8 +610,14 @@ impl Words<'_> {
     /// The condition that the row has this key.
     fn own_row(&self, id_type: IdType) -> String {
         let key = self.key(id_type);
-        match id_type {
-            IdType::Text => format!("{{id}} = {key} AND {}", self.same_bytes("{id}", key)),
+        match (id_type, self.0.flavour) {
+            (IdType::Text, _) => {
+                format!("{{id}} = {key} AND {}", self.same_bytes("{id}", key))
+            }
+            // A text that begins with a number equals that number here.
+            (IdType::Integer, Flavour::MySql) => {
+                format!("{{id}} = {key} AND {{id as text}} = {}", self.text(key))
+            }
             _ => format!("{{id}} = {key}"),
         }
     }
@@ -665,9 +731,10 @@ impl Row {
 
 /// The one row that is meant. The column's collation may have found more than the rule allows; what
 /// is ambiguous then means nobody.
-fn meant(rows: Vec<Row>, typed: &str, spelling: Spelling) -> Option<Row> {
+fn meant(rows: Vec<Row>, typed: &str, tenant: Option<&str>, spelling: Spelling) -> Option<Row> {
     let (exact, folded): (Vec<Row>, Vec<Row>) = rows
         .into_iter()
+        .filter(|row| tenant.is_none() || row.tenant.as_deref() == tenant)
         .filter(|row| {
             row.email.as_deref().is_some_and(|email| match spelling {
                 Spelling::Exact => email == typed,

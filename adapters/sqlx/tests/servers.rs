@@ -99,6 +99,38 @@ async fn a_role_that_makes_no_tables_can_start() {
     servers::run_in_schema(&url, &undo).await;
 }
 
+#[tokio::test]
+async fn a_server_that_keeps_other_than_it_answers_is_refused() {
+    if MySql.pair().await.is_none() {
+        return;
+    }
+    for told in [
+        "SET SESSION autocommit = 0",
+        "SET SESSION sql_mode = 'SIMULTANEOUS_ASSIGNMENT'",
+    ] {
+        let backend = MySqlBackend::with_pool(servers::mysql_options(told).await);
+        let refused = backend.migrate().await;
+        assert!(
+            matches!(refused, Err(MigrateError::Unsuitable { .. })),
+            "{told}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn without_its_locks_nothing_is_counted_and_nothing_stored() {
+    let Some([backend, _]) = Postgres.pair().await else {
+        return;
+    };
+    let backend = backend.prefix("unlocked_").unwrap();
+    backend.migrate().await.unwrap();
+    let url = servers::Server::Postgres.url();
+    servers::run_in_schema(&url, "TRUNCATE unlocked_locks").await;
+    let record = token("ada");
+    assert!(backend.insert(&record, Live::default()).await.is_err());
+    assert!(backend.find(&record.selector).await.unwrap().is_none());
+}
+
 struct Postgres;
 struct MySql;
 

@@ -296,3 +296,118 @@ async fn uuids_tenants_and_several_statements() {
     let left: i64 = sqlx::query_scalar(left).fetch_one(&pool).await.unwrap();
     assert_eq!(left, 2, "the other account's sessions stay");
 }
+
+/// SQLite takes a name between double quotes that is no column for a text.
+#[tokio::test]
+async fn a_wrong_column_is_an_error_and_never_an_answer() {
+    let pool = sqlite().await.unwrap();
+    run!(
+        &pool,
+        "CREATE TABLE users (id INTEGER, email TEXT, password_hash TEXT, verified_at TEXT);
+        INSERT INTO users VALUES (1, 'ada@example.com', 'h', NULL)"
+    );
+    let good = UserTable::new("users", Flag::NotNull("verified_at"));
+    let tables = [
+        UserTable::new("users", Flag::NotNull("verifed_at")),
+        UserTable::new("users", Flag::Truth("verifed_at")),
+        good.clone().disabled(Flag::NotNull("no_column")),
+        good.clone().second_factor(Flag::Truth("no_column")),
+        good.clone().id("no_column", IdType::Integer),
+        good.clone().email("no_column"),
+        good.clone().password("no_column"),
+        good.clone().locale("no_column"),
+        good.clone().tenant("no_column"),
+    ];
+    for table in tables {
+        let shown = format!("{table:?}");
+        let store = SqlUserStore::new(pool.clone(), table, nothing());
+        assert!(
+            store.find(&typed("ada@example.com")).await.is_err(),
+            "{shown}"
+        );
+    }
+    let store = SqlUserStore::new(pool, good, nothing());
+    assert!(account(&store, "1").await.verified.is_empty());
+}
+
+#[tokio::test]
+async fn nobody_is_crowded_out_by_other_spellings_or_tenants() {
+    let pool = sqlite().await.unwrap();
+    run!(
+        &pool,
+        "CREATE TABLE users (id INTEGER, email TEXT, password_hash TEXT, org TEXT);
+        INSERT INTO users VALUES
+            (1, 'ADA@example.com', 'h', NULL), (2, 'Ada@example.com', 'h', NULL),
+            (3, 'aDa@example.com', 'h', NULL), (4, 'adA@example.com', 'h', NULL),
+            (5, 'AdA@example.com', 'h', NULL), (6, 'ada@example.com', 'h', NULL),
+            (7, 'root@example.com', 'h', 'acme'), (8, 'root@example.com', 'h', NULL),
+            (9, 'root@example.com', 'h', 'umbrella')"
+    );
+    let table = UserTable::new("users", Flag::Always).email_in_any_case("email");
+    let store = SqlUserStore::new(pool, table.tenant("org"), nothing());
+    assert_eq!(found(&store, "ada@example.com").await.as_deref(), Some("6"));
+    assert_eq!(found(&store, "AdA@example.com").await.as_deref(), Some("5"));
+    assert_eq!(found(&store, "ADa@example.com").await, None);
+    assert_eq!(
+        found(&store, "root@example.com").await.as_deref(),
+        Some("8")
+    );
+    let within = typed("root@example.com").in_tenant(Tenant::parse("acme").unwrap());
+    let account = store.find(&within).await.unwrap().unwrap();
+    assert_eq!(account.id.as_str(), "7");
+}
+
+#[tokio::test]
+async fn a_hash_that_was_cut_off_is_not_a_new_password() {
+    let Some(pool) = mysql().await else { return };
+    let mut connection = pool.acquire().await.unwrap();
+    sqlx::raw_sql(
+        "DROP TABLE IF EXISTS narrow;
+        CREATE TABLE narrow (id INT, email VARCHAR(99), password_hash VARCHAR(60));
+        INSERT INTO narrow VALUES (1, 'ada@example.com', 'old')",
+    )
+    .execute(&mut *connection)
+    .await
+    .unwrap();
+    // As old servers are set up.
+    let options = servers::mysql_options("SET SESSION sql_mode = ''").await;
+    let store = SqlUserStore::new(options, UserTable::new("narrow", Flag::Always), nothing());
+    let hash = format!("$argon2id$v=19$m=19456,t=2,p=1${}", "a".repeat(66));
+    let new = PasswordHash::parse(&hash).unwrap();
+    let expected = account(&store, "1").await.credential;
+    let swapped = store.set_password(&user("1"), &expected, &new).await;
+    assert!(swapped.is_err(), "{swapped:?}");
+    assert_eq!(account(&store, "1").await.credential.expose(), b"old");
+    let short = PasswordHash::parse("short").unwrap();
+    let swapped = store.set_password(&user("1"), &expected, &short).await;
+    assert_eq!(swapped.unwrap(), Swap::Done);
+}
+
+#[tokio::test]
+async fn what_a_column_cannot_hold_is_nobody() {
+    let Some(pool) = mysql().await else { return };
+    run!(&pool, "DROP TABLE IF EXISTS latin");
+    run!(
+        &pool,
+        "CREATE TABLE latin (id VARCHAR(20) PRIMARY KEY,
+            email VARCHAR(99) CHARACTER SET latin1, password_hash TEXT)"
+    );
+    run!(
+        &pool,
+        "INSERT INTO latin VALUES ('042', 'ada@example.com', 'h'), ('42', 'eve@example.com', 'h')"
+    );
+    let table = UserTable::new("latin", Flag::Always);
+    let store = SqlUserStore::new(pool.clone(), table, nothing());
+    assert_eq!(found(&store, "\u{1f600}@example.com").await, None);
+    // A number that is no number: each row is found by its own spelling only.
+    assert_eq!(account(&store, "42").await.id.as_str(), "42");
+    let new = PasswordHash::parse("new").unwrap();
+    let expected = Credential::Password(PasswordHash::parse("h").unwrap());
+    let swapped = store.set_password(&user("42"), &expected, &new).await;
+    assert_eq!(swapped.unwrap(), Swap::Done);
+    let hashes: Vec<String> = sqlx::query_scalar("SELECT password_hash FROM latin ORDER BY id")
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+    assert_eq!(hashes, ["h", "new"]);
+}

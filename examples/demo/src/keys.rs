@@ -41,12 +41,12 @@ pub(crate) fn readable_password() -> Result<String, BoxError> {
     Ok(groups.map(|group| hex(&group)).join("-"))
 }
 
-/// Under another name first: a crash must not leave half a key behind.
+/// Under another name first: a crash must not leave half a key behind. What is in the file in the
+/// end is the key, whoever wrote it.
 fn create(file: &Path) -> Result<Vec<u8>, BoxError> {
     let secret = random::<32>()?;
-    let unfinished = file.with_added_extension("new");
-    // What an earlier start left half done may be anybody's to read.
-    let _ = fs::remove_file(&unfinished);
+    // A name of its own: another first start may be writing at this moment.
+    let unfinished = file.with_added_extension(format!("{}.new", hex(&random::<8>()?)));
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -58,8 +58,7 @@ fn create(file: &Path) -> Result<Vec<u8>, BoxError> {
     let linked = fs::hard_link(&unfinished, file);
     fs::remove_file(&unfinished)?;
     match linked {
-        Ok(()) => Ok(secret.into()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(fs::read(file)?),
-        Err(error) => Err(error.into()),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error.into()),
+        _ => Ok(fs::read(file)?),
     }
 }

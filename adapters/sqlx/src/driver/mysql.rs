@@ -14,6 +14,11 @@ impl Driver for MySql {
         ..Syntax::PLAIN
     };
     const STEPS: &'static [&'static str] = &[include_str!("../../migrations/mysql/1.sql")];
+    const UNSUITABLE: Option<&'static str> = Some(
+        "SELECT 'autocommit = 0' AS setting FROM DUAL WHERE @@autocommit = 0
+        UNION ALL SELECT 'sql_mode SIMULTANEOUS_ASSIGNMENT' FROM DUAL
+        WHERE FIND_IN_SET('SIMULTANEOUS_ASSIGNMENT', @@sql_mode) > 0",
+    );
     const ALONE: &'static str = "DO 0";
     const CLOSED_WHEN_CUT: bool = true;
 

@@ -7,6 +7,9 @@ use super::{Done, Driver, Flavour, Placeholder, Syntax, Verdict, Writers, driver
 
 impl Driver for Sqlite {
     const SYNTAX: Syntax = Syntax {
+        // Not the standard's own: between those SQLite takes a name that it does not know for a
+        // text, and a flag for an answer.
+        quote: '`',
         placeholder: Placeholder::Numbered('?'),
         greatest: "max",
         least: "min",

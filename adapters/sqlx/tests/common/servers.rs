@@ -145,6 +145,19 @@ pub(crate) async fn mysql_pool() -> Option<MySqlPool> {
     Some(pool.connect_with(options.database(schema)).await.unwrap())
 }
 
+/// The same, with connections that are told something first. There must be a server.
+pub(crate) async fn mysql_options(told: &'static str) -> MySqlPool {
+    let schema = mysql_schema().await.unwrap();
+    let options: MySqlConnectOptions = Server::MySql.url().parse().unwrap();
+    let pool = MySqlPoolOptions::new().after_connect(move |connection, _| {
+        Box::pin(async move {
+            sqlx::raw_sql(told).execute(connection).await?;
+            Ok(())
+        })
+    });
+    pool.connect_with(options.database(schema)).await.unwrap()
+}
+
 /// Tables of one's own in PostgreSQL.
 pub(crate) async fn postgres(isolation: Isolation) -> Option<PostgresBackend> {
     let [backend] = postgres_processes(isolation).await?;
