@@ -16,13 +16,15 @@ pub(crate) struct Flags {
 
     /// A database to keep: sqlite:demo.db, postgres://user@host/name, or mysql://user@host/name for
     /// MySQL and MariaDB. The key of a SQLite file is kept beside it, the others need --key-file.
-    /// Without this flag every start makes a fresh file, target/demo/demo.db.
-    #[arg(long, value_name = "URL", value_parser = database_url)]
+    /// Without this flag every start makes a fresh file, target/demo/demo.db. A URL with a password
+    /// belongs into the environment, where no list of processes shows it.
+    #[arg(long, value_name = "URL", value_parser = database_url, env = "DEMO_DATABASE",
+          hide_env_values = true)]
     pub(crate) database: Option<String>,
 
     /// Keeps limits and the queue in Redis or Valkey, such as redis://127.0.0.1/; everything else
     /// stays in the database.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = "DEMO_REDIS", hide_env_values = true)]
     pub(crate) redis: Option<String>,
 
     /// What the keys in Redis begin with. Two demos on one server need two prefixes.
