@@ -140,9 +140,9 @@ pub trait Driver: sqlx::Database {
 }
 
 /// The part of a [`Driver`] that reads the same for every database, but that no generic function
-/// can say.
+/// can say: `$text` is what a text is read as, `$number` what a change answers beside its rows.
 macro_rules! driver_io {
-    () => {
+    ($text:ty, $number:expr) => {
         fn bind(
             arguments: &mut Self::Arguments,
             value: $crate::statement::Value,
@@ -153,6 +153,20 @@ macro_rules! driver_io {
                 $crate::statement::Value::Bytes(value) => arguments.add(value),
                 $crate::statement::Value::Text(value) => arguments.add(value),
             }
+        }
+
+        async fn execute(
+            connection: &mut Self::Connection,
+            sql: sqlx::SqlStr,
+            arguments: Self::Arguments,
+            persistent: bool,
+        ) -> Result<$crate::driver::Done, sqlx::Error> {
+            let query = sqlx::query_with(sql, arguments).persistent(persistent);
+            let done: <Self as sqlx::Database>::QueryResult = query.execute(connection).await?;
+            Ok($crate::driver::Done {
+                rows: done.rows_affected(),
+                number: $number(done),
+            })
         }
 
         async fn rows(
@@ -179,6 +193,12 @@ macro_rules! driver_io {
 
         fn bytes(row: &Self::Row, column: &str) -> Result<Option<Vec<u8>>, sqlx::Error> {
             sqlx::Row::try_get(row, column)
+        }
+
+        fn text(row: &Self::Row, column: &str) -> Result<Option<String>, sqlx::Error> {
+            let text: Option<$text> = sqlx::Row::try_get(row, column)?;
+            let text = text.map(|text| String::from_utf8(text.into()));
+            text.transpose().map_err(|e| sqlx::Error::Decode(e.into()))
         }
     };
 }

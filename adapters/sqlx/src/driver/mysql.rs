@@ -1,9 +1,8 @@
 //! MySQL and MariaDB.
 
-use sqlx::SqlStr;
-use sqlx::mysql::{MySql, MySqlDatabaseError, MySqlRow};
+use sqlx::mysql::{MySql, MySqlDatabaseError};
 
-use super::{Done, Driver, Flavour, Placeholder, Syntax, Verdict, driver_io};
+use super::{Driver, Flavour, Placeholder, Syntax, Verdict, driver_io};
 
 impl Driver for MySql {
     const SYNTAX: Syntax = Syntax {
@@ -22,30 +21,9 @@ impl Driver for MySql {
     const ALONE: &'static str = "DO 0";
     const CLOSED_WHEN_CUT: bool = true;
 
-    driver_io!();
-
-    async fn execute(
-        connection: &mut Self::Connection,
-        sql: SqlStr,
-        arguments: Self::Arguments,
-        persistent: bool,
-    ) -> Result<Done, sqlx::Error> {
-        let query = sqlx::query_with(sql, arguments).persistent(persistent);
-        let done = query.execute(connection).await?;
-        Ok(Done {
-            rows: done.rows_affected(),
-            number: done.last_insert_id(),
-        })
-    }
-
-    /// Texts are kept as bytes, so that no collation makes two of them equal.
-    fn text(row: &MySqlRow, column: &str) -> Result<Option<String>, sqlx::Error> {
-        let bytes: Option<Vec<u8>> = sqlx::Row::try_get(row, column)?;
-        bytes
-            .map(String::from_utf8)
-            .transpose()
-            .map_err(|error| sqlx::Error::Decode(error.into()))
-    }
+    // Texts are kept as bytes, so that no collation makes two of them equal.
+    driver_io!(Vec<u8>, |done: sqlx::mysql::MySqlQueryResult| done
+        .last_insert_id());
 }
 
 /// See "Server Error Message Reference" of MySQL and "MariaDB Error Codes".

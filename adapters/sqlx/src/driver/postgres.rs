@@ -1,9 +1,8 @@
 //! PostgreSQL.
 
-use sqlx::SqlStr;
-use sqlx::postgres::{PgDatabaseError, PgRow, Postgres};
+use sqlx::postgres::{PgDatabaseError, Postgres};
 
-use super::{Done, Driver, Placeholder, Syntax, Verdict, driver_io};
+use super::{Driver, Placeholder, Syntax, Verdict, driver_io};
 
 impl Driver for Postgres {
     const SYNTAX: Syntax = Syntax {
@@ -16,25 +15,7 @@ impl Driver for Postgres {
     const ALONE: &'static str = "SELECT pg_advisory_xact_lock(8103509220437455219)";
     const CLOSED_WHEN_CUT: bool = true;
 
-    driver_io!();
-
-    async fn execute(
-        connection: &mut Self::Connection,
-        sql: SqlStr,
-        arguments: Self::Arguments,
-        persistent: bool,
-    ) -> Result<Done, sqlx::Error> {
-        let query = sqlx::query_with(sql, arguments).persistent(persistent);
-        let done = query.execute(connection).await?;
-        Ok(Done {
-            rows: done.rows_affected(),
-            number: 0,
-        })
-    }
-
-    fn text(row: &PgRow, column: &str) -> Result<Option<String>, sqlx::Error> {
-        sqlx::Row::try_get(row, column)
-    }
+    driver_io!(String, |_| 0);
 }
 
 /// See PostgreSQL's appendix A, "Error Codes".

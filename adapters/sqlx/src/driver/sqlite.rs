@@ -1,9 +1,8 @@
 //! SQLite.
 
-use sqlx::SqlStr;
-use sqlx::sqlite::{Sqlite, SqliteError, SqliteRow};
+use sqlx::sqlite::{Sqlite, SqliteError};
 
-use super::{Done, Driver, Flavour, Placeholder, Syntax, Verdict, Writers, driver_io};
+use super::{Driver, Flavour, Placeholder, Syntax, Verdict, Writers, driver_io};
 
 impl Driver for Sqlite {
     const SYNTAX: Syntax = Syntax {
@@ -26,25 +25,7 @@ impl Driver for Sqlite {
     const ALONE: &'static str = "";
     const CLOSED_WHEN_CUT: bool = false;
 
-    driver_io!();
-
-    async fn execute(
-        connection: &mut Self::Connection,
-        sql: SqlStr,
-        arguments: Self::Arguments,
-        persistent: bool,
-    ) -> Result<Done, sqlx::Error> {
-        let query = sqlx::query_with(sql, arguments).persistent(persistent);
-        let done = query.execute(connection).await?;
-        Ok(Done {
-            rows: done.rows_affected(),
-            number: 0,
-        })
-    }
-
-    fn text(row: &SqliteRow, column: &str) -> Result<Option<String>, sqlx::Error> {
-        sqlx::Row::try_get(row, column)
-    }
+    driver_io!(String, |_| 0);
 }
 
 /// `SQLITE_BUSY` and `SQLITE_LOCKED`, whatever the extended code says besides.

@@ -37,89 +37,51 @@ fn next_prefix() -> String {
     format!("n'{} \"`?1", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The schema of this process, made once; `None` when there is no server.
-async fn postgres_schema() -> Option<&'static str> {
-    static SCHEMA: OnceCell<Option<String>> = OnceCell::const_new();
-    let make = || async {
-        let url = Server::Postgres.url();
-        let connecting = PgConnection::connect(&url);
-        let mut connection = match tokio::time::timeout(PATIENCE, connecting).await {
-            Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => {
-                Server::Postgres.missing(&error);
-                return None;
-            }
-            Err(error) => {
-                Server::Postgres.missing(&error);
-                return None;
-            }
-        };
-        let rows = sqlx::query("SELECT nspname FROM pg_namespace")
-            .fetch_all(&mut connection)
-            .await
-            .unwrap();
-        for row in rows {
-            let schema: String = row.get(0);
-            if is_orphan(&schema) {
-                let drop = format!("DROP SCHEMA IF EXISTS {schema} CASCADE");
-                let _ = sqlx::raw_sql(AssertSqlSafe(drop))
+/// The schema of this process, made once for each kind of server; `None` when there is none.
+macro_rules! own_schema {
+    ($name:ident: $server:expr, $connection:ty, $names:literal, $drop:literal, $create:literal) => {
+        async fn $name() -> Option<&'static str> {
+            static SCHEMA: OnceCell<Option<String>> = OnceCell::const_new();
+            let make = || async {
+                let url = $server.url();
+                let connecting = tokio::time::timeout(PATIENCE, <$connection>::connect(&url)).await;
+                let connecting = connecting
+                    .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
+                let mut connection = match connecting {
+                    Ok(connection) => connection,
+                    Err(error) => {
+                        $server.missing(&error);
+                        return None;
+                    }
+                };
+                let names = sqlx::query_scalar($names).fetch_all(&mut connection).await;
+                let names: Vec<String> = names.unwrap();
+                for orphan in names.iter().filter(|name| is_orphan(name)) {
+                    let drop = AssertSqlSafe(format!($drop, orphan));
+                    // Somebody else may drop it at this moment.
+                    let _ = sqlx::raw_sql(drop).execute(&mut connection).await;
+                }
+                let schema = own_name();
+                let create = AssertSqlSafe(format!($create, schema));
+                sqlx::raw_sql(create)
                     .execute(&mut connection)
-                    .await;
-            }
+                    .await
+                    .unwrap();
+                Some(schema)
+            };
+            SCHEMA.get_or_init(make).await.as_deref()
         }
-        let schema = own_name();
-        let create = format!("CREATE SCHEMA IF NOT EXISTS {schema}");
-        sqlx::raw_sql(AssertSqlSafe(create))
-            .execute(&mut connection)
-            .await
-            .unwrap();
-        Some(schema)
     };
-    SCHEMA.get_or_init(make).await.as_deref()
 }
-
-/// The same for MariaDB, which calls a schema a database.
-async fn mysql_schema() -> Option<&'static str> {
-    static SCHEMA: OnceCell<Option<String>> = OnceCell::const_new();
-    let make = || async {
-        let url = Server::MySql.url();
-        let connecting = MySqlConnection::connect(&url);
-        let mut connection = match tokio::time::timeout(PATIENCE, connecting).await {
-            Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => {
-                Server::MySql.missing(&error);
-                return None;
-            }
-            Err(error) => {
-                Server::MySql.missing(&error);
-                return None;
-            }
-        };
-        let rows =
-            sqlx::query("SELECT CAST(schema_name AS BINARY) FROM information_schema.schemata")
-                .fetch_all(&mut connection)
-                .await
-                .unwrap();
-        for row in rows {
-            let schema: Vec<u8> = row.get(0);
-            let schema = String::from_utf8(schema).unwrap();
-            if is_orphan(&schema) {
-                let drop = format!("DROP DATABASE IF EXISTS {schema}");
-                let _ = sqlx::raw_sql(AssertSqlSafe(drop))
-                    .execute(&mut connection)
-                    .await;
-            }
-        }
-        let schema = own_name();
-        let create = format!("CREATE DATABASE IF NOT EXISTS {schema}");
-        sqlx::raw_sql(AssertSqlSafe(create))
-            .execute(&mut connection)
-            .await
-            .unwrap();
-        Some(schema)
-    };
-    SCHEMA.get_or_init(make).await.as_deref()
-}
+own_schema!(
+    postgres_schema: Server::Postgres, PgConnection, "SELECT nspname::text FROM pg_namespace",
+    "DROP SCHEMA IF EXISTS {} CASCADE", "CREATE SCHEMA IF NOT EXISTS {}"
+);
+own_schema!(
+    mysql_schema: Server::MySql, MySqlConnection,
+    "SELECT CAST(schema_name AS CHAR) FROM information_schema.schemata",
+    "DROP DATABASE IF EXISTS {}", "CREATE DATABASE IF NOT EXISTS {}"
+);
 
 /// A pool on the schema of this process.
 pub(crate) async fn postgres_pool(isolation: Isolation) -> Option<PgPool> {
