@@ -11,7 +11,7 @@ use password_reset::error::BoxError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::backend::SqlBackend;
-use crate::driver::Driver;
+use crate::driver::{Driver, Flavour};
 use crate::error::Error;
 use crate::statement::{Statement, Value, values};
 
@@ -23,9 +23,9 @@ const BATCH: usize = 128;
 const TRIES: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-const COLUMNS: usize = 10;
-const APPEND: &str = "INSERT INTO {audit} (
-    at, name, severity, detail, tenant, user_id, identifier, source, job, token) VALUES ";
+const COLUMNS: usize = 11;
+const APPEND: &str = "INTO {audit} (
+    entry, at, name, severity, detail, tenant, user_id, identifier, source, job, token) VALUES ";
 
 /// An audit trail in the table `password_reset_audit`, which refuses every `UPDATE`: `SqliteAudit`,
 /// `PostgresAudit` or `MySqlAudit`.
@@ -33,8 +33,8 @@ const APPEND: &str = "INSERT INTO {audit} (
 /// [`record`](AuditSink::record) hands the event to a background task and returns at once; the
 /// task writes what has gathered in one statement. When it falls 4,096 events behind, further
 /// events are refused, and the flow counts them; malformed and unknown tokens and refused requests,
-/// which anybody can send without end, are refused at 3,072. After a lost connection a statement is
-/// sent again, so an event may stand there twice.
+/// which anybody can send without end, are refused at 3,072. A statement whose answer was lost is
+/// sent again; each event has a name of its own, so it still stands there once.
 ///
 /// Call [`flush`](Self::flush) before the program ends. Without it the task writes what is left
 /// after the last clone is gone, if the runtime lives long enough.
@@ -42,6 +42,29 @@ pub struct SqlAudit<D: Driver> {
     outbox: mpsc::Sender<Item>,
     backend: SqlBackend<D>,
     lost: Arc<AtomicU64>,
+    names: Arc<Names>,
+}
+
+/// Names for events: what this sink drew when it was made, and a number.
+struct Names {
+    sink: [u8; 8],
+    next: AtomicU64,
+}
+
+impl Names {
+    fn draw() -> Result<Self, AuditError> {
+        let mut sink = [0; 8];
+        getrandom::fill(&mut sink).map_err(|_| AuditError::NoRandomness)?;
+        Ok(Self {
+            sink,
+            next: AtomicU64::new(0),
+        })
+    }
+
+    fn next(&self) -> Vec<u8> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        [self.sink, number.to_be_bytes()].concat()
+    }
 }
 
 /// What became of an audit event.
@@ -51,6 +74,9 @@ pub enum AuditError {
     /// There is no Tokio runtime for the task that writes.
     #[error("no tokio runtime to write the audit trail in")]
     NoRuntime,
+    /// The operating system's generator failed.
+    #[error("no randomness to name the audit events")]
+    NoRandomness,
     /// The task is too far behind; the event was not taken.
     #[error("the audit trail is too far behind")]
     Full,
@@ -63,7 +89,7 @@ pub enum AuditError {
 }
 
 enum Item {
-    Entry(Entry),
+    Entry(Box<Entry>),
     Flush(oneshot::Sender<bool>),
 }
 
@@ -72,7 +98,8 @@ impl<D: Driver> SqlAudit<D> {
     ///
     /// # Errors
     ///
-    /// [`AuditError::NoRuntime`] outside a Tokio runtime.
+    /// - [`AuditError::NoRuntime`] outside a Tokio runtime.
+    /// - [`AuditError::NoRandomness`] when the operating system's generator fails.
     pub fn spawn(backend: &SqlBackend<D>) -> Result<Self, AuditError> {
         Self::with_capacity(backend, CAPACITY)
     }
@@ -119,18 +146,20 @@ impl<D: Driver> SqlAudit<D> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| AuditError::NoRuntime)?;
         let (outbox, inbox) = mpsc::channel(capacity);
         let lost = Arc::<AtomicU64>::default();
+        let names = Arc::new(Names::draw()?);
         let backend = backend.clone();
         runtime.spawn(write(inbox, backend.clone(), Arc::clone(&lost)));
         Ok(Self {
             outbox,
             backend,
             lost,
+            names,
         })
     }
 
     fn take(&self, entry: Entry) -> Result<(), AuditError> {
         self.outbox
-            .try_send(Item::Entry(entry))
+            .try_send(Item::Entry(Box::new(entry)))
             .map_err(|refused| match refused {
                 mpsc::error::TrySendError::Full(_) => AuditError::Full,
                 mpsc::error::TrySendError::Closed(_) => AuditError::Closed,
@@ -144,7 +173,7 @@ impl<D: Driver> AuditSink for SqlAudit<D> {
         if is_noise(event.kind) && left < self.outbox.max_capacity() / RESERVED {
             return Err(AuditError::Full.into());
         }
-        Ok(self.take(Entry::from(event))?)
+        Ok(self.take(Entry::new(self.names.next(), event))?)
     }
 }
 
@@ -154,6 +183,7 @@ impl<D: Driver> Clone for SqlAudit<D> {
             outbox: self.outbox.clone(),
             backend: self.backend.clone(),
             lost: Arc::clone(&self.lost),
+            names: Arc::clone(&self.names),
         }
     }
 }
@@ -177,6 +207,8 @@ fn is_noise(kind: EventKind) -> bool {
 
 /// One row: words, numbers and digests.
 struct Entry {
+    /// Its own name, so that it can be sent twice.
+    entry: Vec<u8>,
     at: i64,
     name: &'static str,
     severity: &'static str,
@@ -189,9 +221,10 @@ struct Entry {
     token: Option<String>,
 }
 
-impl From<&Event> for Entry {
-    fn from(event: &Event) -> Self {
+impl Entry {
+    fn new(entry: Vec<u8>, event: &Event) -> Self {
         Self {
+            entry,
             at: event.at.unix_micros(),
             name: event.kind.name(),
             severity: match event.kind.severity() {
@@ -214,6 +247,7 @@ impl From<&Event> for Entry {
 impl Entry {
     fn values(&self) -> [Value; COLUMNS] {
         [
+            self.entry.clone().into(),
             self.at.into(),
             self.name.into(),
             self.severity.into(),
@@ -241,7 +275,7 @@ async fn write<D: Driver>(
         let mut flushes = Vec::new();
         for item in items.drain(..) {
             match item {
-                Item::Entry(entry) => entries.push(entry),
+                Item::Entry(entry) => entries.push(*entry),
                 Item::Flush(done) => flushes.push(done),
             }
         }
@@ -287,7 +321,14 @@ fn append_statement<D: Driver>(backend: &SqlBackend<D>, rows: usize) -> Statemen
         format!("({})", places.join(", "))
     };
     let rows: Vec<_> = (0..rows).map(row).collect();
-    let mut statement = backend.statement(&format!("{APPEND}{}", rows.join(", ")));
+    let places = rows.join(", ");
+    let mut statement = backend.statement(&match D::SYNTAX.flavour {
+        // Not `ON DUPLICATE KEY UPDATE`: the table refuses every update.
+        Flavour::MySql => format!("INSERT IGNORE {APPEND}{places}"),
+        Flavour::Postgres | Flavour::Sqlite => {
+            format!("INSERT {APPEND}{places} ON CONFLICT (entry) DO NOTHING")
+        }
+    });
     // Only the text for a single event comes often enough to be prepared.
     statement.persistent = rows.len() == 1;
     statement
@@ -304,6 +345,7 @@ mod tests {
 
     fn entry(at: i64) -> Entry {
         Entry {
+            entry: [[0; 8], at.to_be_bytes()].concat(),
             at,
             name: "authn_token_created",
             severity: "info",
@@ -333,6 +375,26 @@ mod tests {
         audit.flush().await.unwrap();
         let expected: Vec<i64> = (0..1_000).collect();
         assert_eq!(moments(&backend.writer).await, expected);
+    }
+
+    #[tokio::test]
+    async fn an_event_that_is_sent_twice_stands_there_once() {
+        let backend = SqliteBackend::in_memory().await.unwrap();
+        append(&backend, &[entry(1), entry(2)]).await.unwrap();
+        append(&backend, &[entry(2), entry(3)]).await.unwrap();
+        append(&backend, &[entry(3)]).await.unwrap();
+        assert_eq!(moments(&backend.writer).await, [1, 2, 3]);
+        // Events of the same moment are events of their own, and so are those of two sinks.
+        for audit in [
+            SqliteAudit::spawn(&backend).unwrap(),
+            SqliteAudit::spawn(&backend).unwrap(),
+        ] {
+            let event = Event::new(Timestamp::from_unix_micros(4), EventKind::Completed);
+            audit.record(&event).unwrap();
+            audit.record(&event).unwrap();
+            audit.flush().await.unwrap();
+        }
+        assert_eq!(moments(&backend.writer).await, [1, 2, 3, 4, 4, 4, 4]);
     }
 
     #[tokio::test]

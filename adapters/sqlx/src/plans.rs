@@ -127,8 +127,8 @@ fn rows(numbers: &str, key: &str, text: &str) -> [String; 4] {
             SELECT {digest}, n, n, n, n, 0 FROM {numbers}"
         ),
         format!(
-            "INSERT INTO {{audit}} (at, name, severity, detail)
-            SELECT n, 'name', 'info', 'detail' FROM {numbers}"
+            "INSERT INTO {{audit}} (entry, at, name, severity, detail)
+            SELECT {key}, n, 'name', 'info', 'detail' FROM {numbers}"
         ),
     ]
 }

@@ -63,6 +63,8 @@ CREATE TABLE IF NOT EXISTS {limits} (
 
 CREATE TABLE IF NOT EXISTS {audit} (
     id         BIGINT       NOT NULL PRIMARY KEY AUTO_INCREMENT,
+    -- The event's own name: whoever did not hear that it is here sends it again.
+    entry      BINARY(16)   NOT NULL UNIQUE,
     at         BIGINT       NOT NULL,
     name       VARCHAR(64)  NOT NULL,
     severity   VARCHAR(16)  NOT NULL,

@@ -65,6 +65,8 @@ CREATE INDEX {.limits_forget} ON {limits} (forget_at);
 
 CREATE TABLE {audit} (
     id         BIGINT NOT NULL PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    -- The event's own name: whoever did not hear that it is here sends it again.
+    entry      BYTEA  NOT NULL UNIQUE CHECK (octet_length(entry) = 16),
     at         BIGINT NOT NULL,
     name       TEXT   NOT NULL,
     severity   TEXT   NOT NULL,

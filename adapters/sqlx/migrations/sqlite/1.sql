@@ -58,6 +58,8 @@ CREATE INDEX {limits_forget} ON {limits} (forget_at);
 
 CREATE TABLE {audit} (
     id         INTEGER NOT NULL PRIMARY KEY,
+    -- The event's own name: whoever did not hear that it is here sends it again.
+    entry      BLOB    NOT NULL UNIQUE CHECK (length(entry) = 16),
     at         INTEGER NOT NULL,
     name       TEXT    NOT NULL,
     severity   TEXT    NOT NULL,
