@@ -128,7 +128,7 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Dead {
-    /// Prints them, the first first: id, when, how many tries, kind.
+    /// Prints them, the oldest first: id, when, how many tries, kind.
     List {
         /// At most so many.
         #[arg(long, value_name = "N", default_value_t = 100)]

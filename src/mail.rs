@@ -44,7 +44,7 @@ pub use site::{InvalidSite, LinkBase, Mailbox, Site};
 ///
 /// struct Printer;
 ///
-/// #[async_trait::async_trait]
+/// #[password_reset::async_trait]
 /// impl Mailer for Printer {
 ///     async fn send(&self, message: &Message) -> Result<(), MailError> {
 ///         // The body is a secret. What may be shown is what `Debug` shows.

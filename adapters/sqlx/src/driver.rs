@@ -129,6 +129,13 @@ pub trait Driver: sqlx::Database {
         sql: SqlStr,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
+    /// Whether the database understands a statement, which is not run.
+    #[doc(hidden)]
+    fn prepare(
+        connection: &mut Self::Connection,
+        sql: SqlStr,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
     #[doc(hidden)]
     fn int(row: &Self::Row, column: &str) -> Result<Option<i64>, sqlx::Error>;
 
@@ -184,6 +191,14 @@ macro_rules! driver_io {
             sql: sqlx::SqlStr,
         ) -> Result<(), sqlx::Error> {
             sqlx::raw_sql(sql).execute(connection).await?;
+            Ok(())
+        }
+
+        async fn prepare(
+            connection: &mut Self::Connection,
+            sql: sqlx::SqlStr,
+        ) -> Result<(), sqlx::Error> {
+            sqlx::Executor::prepare(connection, sql).await?;
             Ok(())
         }
 

@@ -10,7 +10,7 @@ use sqlx::{Connection, Pool, SqlStr};
 
 use crate::backend::{SqlBackend, WAIT};
 use crate::driver::Driver;
-use crate::error::ConnectError;
+use crate::error::{ConnectError, Error};
 use crate::names::{InvalidName, Names};
 
 const CONNECTIONS: u32 = 10;
@@ -176,6 +176,12 @@ impl<D: Server> ServerOptions<D> {
     ///   [`wait`](Self::wait).
     /// - [`ConnectError::Migrate`] when the tables cannot be brought up to date.
     pub async fn connect(self) -> Result<SqlBackend<D>, ConnectError> {
+        // sqlx itself takes a URL of any scheme.
+        let scheme = self.url.split_once("://").map(|(scheme, _)| scheme);
+        if !scheme.is_some_and(|scheme| D::URL_SCHEMES.contains(&scheme)) {
+            let why = format!("not one of {:?}", D::URL_SCHEMES);
+            return Err(ConnectError::Url(sqlx::Error::Configuration(why.into())));
+        }
         let server = <D::Connection as Connection>::Options::from_str(&self.url);
         let server = server.map_err(ConnectError::Url)?;
         let pool = PoolOptions::<D>::new()
@@ -197,7 +203,11 @@ impl<D: Server> ServerOptions<D> {
             })
             .connect_with(server)
             .await
-            .map_err(|error| ConnectError::Open(error.into()))?;
+            .map_err(|error| match error {
+                // The pool was empty: nobody else kept the connections.
+                sqlx::Error::PoolTimedOut => ConnectError::Open(Error::Unreachable(error)),
+                error => ConnectError::Open(error.into()),
+            })?;
         let backend = SqlBackend::with_pool(pool)
             .named(self.names)
             .wait(self.wait);

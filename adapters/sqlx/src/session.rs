@@ -80,6 +80,14 @@ impl<D: Driver> Session<D> {
         }
     }
 
+    /// Looks whether the database understands a statement, without running it.
+    pub(crate) async fn prepare(&mut self, statement: &Statement) -> Result<(), Error> {
+        self.open = true;
+        let prepared = D::prepare(&mut self.connection, statement.sql());
+        let prepared = within(self.limit, prepared).await;
+        self.closed(prepared)
+    }
+
     /// Begins a transaction. Rolled back unless committed.
     pub(crate) async fn begin(&mut self) -> Result<Transaction<'_, D>, Error> {
         self.open = true;

@@ -27,6 +27,10 @@ use crate::statement::{Statement, Value, values};
 /// Rows that one identifier may mean before it means nobody.
 const MATCHES: u32 = 4;
 
+const EVERYBODYS: Error = Error::Unsupported {
+    what: "statement without ?1, which ends everybody's sessions",
+};
+
 /// The application's users, in a table of its own: a [`UserStore`] that needs no code.
 ///
 /// Reads columns, compares and swaps one of them, and ends sessions as it was told; it changes
@@ -46,6 +50,8 @@ const MATCHES: u32 = 4;
 /// # let _ = users;
 /// # }
 /// ```
+///
+/// [`check`](Self::check) it at start.
 ///
 /// A session must not begin behind the end of all others: let a login start its session only while
 /// the hash that it checked is still the row's, in one transaction that locks the row.
@@ -83,6 +89,41 @@ impl<D: Driver> SqlUserStore<D> {
         self
     }
 
+    /// Asks the database whether it understands everything that will be asked of it: tables,
+    /// columns, and the statements that end sessions. Changes nothing. Call it at start: later a
+    /// wrong name is found when somebody has forgotten a password.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Database`] with what the database said in its source.
+    /// - [`Error::Unreadable`] when a column holds what it should not, such as an `id` that is not of
+    ///   the [`IdType`].
+    /// - [`Error::Unsupported`] for a statement without `?1`, which would end everybody's sessions.
+    pub async fn check(&self) -> Result<(), Error> {
+        let sql = &self.sql;
+        let nobody = "nobody@example.com";
+        self.rows(&sql.by_email, values![nobody, MATCHES, nobody])
+            .await?;
+        if let Some(statement) = &sql.by_email_in_tenant {
+            self.rows(statement, values![nobody, MATCHES, nobody, "none"])
+                .await?;
+        }
+        self.rows(&sql.by_id, vec![sql.some_key()]).await?;
+        for row in self.rows(&sql.any, values![]).await? {
+            row.account(sql)?;
+        }
+        let mut session = self.writer().await?;
+        session.prepare(&sql.swap).await?;
+        if let Ended::Statements(statements) = &sql.end_sessions {
+            for statement in statements {
+                session
+                    .prepare(statement.as_ref().ok_or(EVERYBODYS)?)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn writer(&self) -> Result<Session<D>, Error> {
         Session::acquire(&self.writer, self.wait).await
     }
@@ -114,7 +155,7 @@ impl<D: Driver> UserStore for SqlUserStore<D> {
             rows => rows?,
         };
         let meant = meant(rows, typed, tenant, self.sql.spelling);
-        Ok(meant.map(Row::account).transpose()?)
+        Ok(meant.map(|row| row.account(&self.sql)).transpose()?)
     }
 
     async fn account(&self, user: &UserId) -> Result<Option<Account>, BoxError> {
@@ -124,7 +165,7 @@ impl<D: Driver> UserStore for SqlUserStore<D> {
         let rows = self.rows(&self.sql.by_id, vec![id]).await?;
         // MySQL finds a text that begins with a number by that number.
         let own = rows.into_iter().find(|row| row.id == user.as_str());
-        Ok(own.map(Row::account).transpose()?)
+        Ok(own.map(|row| row.account(&self.sql)).transpose()?)
     }
 
     async fn set_password(
@@ -189,7 +230,7 @@ async fn swap_whole<D: Driver>(
 }
 
 impl<D: Driver> SqlUserStore<D> {
-    async fn end_by(&self, statements: &[Statement], user: &UserId) -> Result<(), Error> {
+    async fn end_by(&self, statements: &[Option<Statement>], user: &UserId) -> Result<(), Error> {
         let Some(id) = self.sql.key(user) else {
             return Ok(());
         };
@@ -199,7 +240,10 @@ impl<D: Driver> SqlUserStore<D> {
             let mut transaction = session.begin().await?;
             let mut result = Ok(());
             for statement in statements {
-                let ended = transaction.execute(statement, vec![id.clone()]).await;
+                let ended = match statement {
+                    Some(statement) => transaction.execute(statement, vec![id.clone()]).await,
+                    None => Err(EVERYBODYS),
+                };
                 result = result.and(ended.map(|_| ()));
                 if result.is_err() {
                     break;

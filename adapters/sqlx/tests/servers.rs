@@ -332,7 +332,12 @@ async fn a_server_that_is_not_there_is_an_error_in_time<O: On>(on: O) {
     proxy.switch(proxy::Mode::Refuse).await;
     let begun = Instant::now();
     let refused = options.clone().connect().await.unwrap_err();
-    assert!(matches!(refused, ConnectError::Open(_)), "{refused:?}");
+    assert!(
+        matches!(refused, ConnectError::Open(Error::Unreachable(_))),
+        "{refused:?}"
+    );
+    let other = ServerOptions::<O::Database>::new("sqlite://resets.db").connect();
+    assert!(matches!(other.await, Err(ConnectError::Url(_))));
     let secret = on.url();
     assert!(!format!("{refused} {refused:?} {options:?}").contains(&secret));
     proxy.switch(proxy::Mode::Silent).await;

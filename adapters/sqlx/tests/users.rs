@@ -411,3 +411,59 @@ async fn what_a_column_cannot_hold_is_nobody() {
         .unwrap();
     assert_eq!(hashes, ["h", "new"]);
 }
+
+#[tokio::test]
+async fn a_table_is_checked_before_anybody_forgets_a_password() {
+    let Some(pool) = postgres().await else { return };
+    run!(
+        &pool,
+        "DROP TABLE IF EXISTS members;
+        CREATE TABLE members (id UUID, email TEXT, password_hash TEXT);
+        DROP TABLE IF EXISTS doors;
+        CREATE TABLE doors (who UUID)"
+    );
+    let good = UserTable::new("members", Flag::Always).id("id", IdType::Uuid);
+    let check = |table: UserTable, end: &'static str| {
+        let store = SqlUserStore::new(pool.clone(), table, EndSessions::statement(end));
+        async move { store.check().await }
+    };
+    let end = "DELETE FROM doors WHERE who = ?1";
+    check(good.clone(), end).await.unwrap();
+    for (table, end) in [
+        (UserTable::new("no_table", Flag::Always), end),
+        (good.clone().password("no_column"), end),
+        (good.clone().id("id", IdType::Integer), end),
+        (good.clone().id("id", IdType::Text), end),
+        (good.clone(), "DELETE FROM doors WHERE no_column = ?1"),
+        (good.clone(), "DELETE FROM doors WHERE who = $1"),
+        (good.clone(), "DELETE FROM doors"),
+    ] {
+        let shown = format!("{table:?} {end}");
+        assert!(check(table, end).await.is_err(), "{shown}");
+    }
+    // A statement that is about everybody ends nothing.
+    let everybody = EndSessions::statement("DELETE FROM doors");
+    let store = SqlUserStore::new(pool.clone(), good, everybody);
+    let id = user("6f1c2f1e-0000-4000-8000-000000000001");
+    assert!(store.end_sessions(&id, SessionScope::All).await.is_err());
+}
+
+#[tokio::test]
+async fn a_key_of_another_kind_is_an_error_before_a_link_is_mailed() {
+    let pool = sqlite().await.unwrap();
+    run!(
+        &pool,
+        "CREATE TABLE users (id TEXT, email TEXT, password_hash TEXT);
+        INSERT INTO users VALUES ('a1', 'ada@example.com', 'h')"
+    );
+    let table = UserTable::new("users", Flag::Always);
+    let wrong = SqlUserStore::new(pool.clone(), table.clone(), nothing());
+    assert!(wrong.check().await.is_err());
+    assert!(wrong.find(&typed("ada@example.com")).await.is_err());
+    let right = SqlUserStore::new(pool, table.id("id", IdType::Text), nothing());
+    right.check().await.unwrap();
+    assert_eq!(
+        found(&right, "ada@example.com").await.as_deref(),
+        Some("a1")
+    );
+}

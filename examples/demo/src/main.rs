@@ -69,7 +69,11 @@ fn complain(error: &(dyn Error + 'static)) {
     let mut text = format!("error: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
+        let said = error.to_string();
+        // Some errors repeat what their cause says.
+        if !text.contains(&said) {
+            text.push_str(&format!(": {said}"));
+        }
         cause = error.source();
     }
     let _ = writeln!(io::stderr(), "{text}");

@@ -34,6 +34,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Runs until it is told to stop.
 pub(crate) async fn run(flags: Flags) -> Result<(), BoxError> {
+    flags.check()?;
     let stop = Stop::listen()?;
     // First the port: when it is taken, nothing else has happened yet.
     let listener = match flags.role {
@@ -93,6 +94,8 @@ impl Demo {
 
         backend.migrate().await?;
         let audit = SqlAudit::spawn(&backend)?;
+        // A wrong column is found now, and not when somebody has forgotten a password.
+        users.check().await?;
         let users: Arc<dyn UserStore> = Arc::new(users);
         // One pool for reset, login and seeding, so that all hashing together stays within one bound.
         let hashing = HashPool::new(Argon2id::default())?;

@@ -72,14 +72,14 @@ impl Store {
 
     /// All of it.
     pub(crate) async fn facts(&self) -> Result<Facts, BoxError> {
-        let mut facts = Facts {
-            users: self.users().await?,
-            tokens: self.tokens().await?,
-            audit: self.audit().await?,
-            damage: self.damage().await?,
-            ..Facts::default()
-        };
+        let mut facts = Facts::default();
+        // First what is still to be done: when there is nothing, nothing that is read after it
+        // changes any more.
         self.read_ledger(&mut facts).await?;
+        facts.users = self.users().await?;
+        facts.tokens = self.tokens().await?;
+        facts.audit = self.audit().await?;
+        facts.damage = self.damage().await?;
         Ok(facts)
     }
 

@@ -17,6 +17,8 @@ pub(super) struct UserSql {
     /// The same within a tenant, where the table has tenants.
     pub(super) by_email_in_tenant: Option<Statement>,
     pub(super) by_id: Statement,
+    /// Any row there is.
+    pub(super) any: Statement,
     pub(super) swap: Statement,
     /// Whether the new hash is there as it was given, where a column may cut it off.
     pub(super) kept: Option<Statement>,
@@ -24,7 +26,8 @@ pub(super) struct UserSql {
 }
 
 pub(super) enum Ended {
-    Statements(Vec<Statement>),
+    /// None for one that is not about one account.
+    Statements(Vec<Option<Statement>>),
     Closure(EndingWith),
 }
 
@@ -69,6 +72,7 @@ impl UserSql {
                 ))
             }),
             by_id: write(&format!("{select} {own_row} LIMIT 1")),
+            any: write(&format!("{select} 1 = 1 LIMIT 1")),
             swap: write(&format!(
                 "UPDATE {{table}} SET {{password}} = ?2 WHERE {own_row} AND {}",
                 words.same_bytes("{password}", "?3")
@@ -82,7 +86,8 @@ impl UserSql {
             end_sessions: match end_sessions.0 {
                 How::Closure(end) => Ended::Closure(end),
                 How::Statements(sql) => {
-                    Ended::Statements(sql.iter().map(|sql| words.own(sql, key)).collect())
+                    let own = |sql: &&str| sql.contains("?1").then(|| words.own(sql, key));
+                    Ended::Statements(sql.iter().map(own).collect())
                 }
             },
         }
@@ -99,6 +104,17 @@ impl UserSql {
             }
             IdType::Text => Some(user.into()),
             IdType::Uuid => is_uuid(user.as_str()).then(|| user.into()),
+        }
+    }
+}
+
+impl UserSql {
+    /// A key of the right kind, of nobody in particular.
+    pub(super) fn some_key(&self) -> Value {
+        match self.id_type {
+            IdType::Integer => 0_i64.into(),
+            IdType::Text => "0".into(),
+            IdType::Uuid => "00000000-0000-0000-0000-000000000000".into(),
         }
     }
 }
@@ -244,9 +260,11 @@ impl Row {
         })
     }
 
-    pub(super) fn account(self) -> Result<Account, Error> {
+    pub(super) fn account(self, sql: &UserSql) -> Result<Account, Error> {
         let unreadable = |column| Error::Unreadable { column };
         let id = UserId::parse(&self.id).map_err(|_| unreadable("id"))?;
+        // A key that could not be asked for again would make every link a dead one.
+        sql.key(&id).ok_or(unreadable("id"))?;
         let credential = match self.password.filter(|hash| !hash.is_empty()) {
             None => Credential::External,
             Some(hash) => Credential::Password(

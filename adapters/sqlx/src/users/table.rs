@@ -81,7 +81,8 @@ pub(super) enum Spelling {
 }
 
 impl UserTable {
-    /// A table with the columns `id` (a number), `email` and `password_hash`. `verified` says whose
+    /// A table with the columns `id` (a number: anything else needs [`UserTable::id`]), `email` (in
+    /// lower case: anything else needs [`UserTable::email_in_any_case`]) and `password_hash`. `verified` says whose
     /// address was confirmed: nobody else gets mail, so it has to be given; for a table that holds
     /// confirmed addresses only it is [`Flag::Always`].
     pub fn new(table: &str, verified: Flag) -> Self {
@@ -188,8 +189,8 @@ pub(super) enum How {
 }
 
 impl EndSessions {
-    /// By one SQL statement in the users' database; `?1` stands for the account's key, in every
-    /// database.
+    /// By one SQL statement in the users' database. `?1` stands for the account's key, in every
+    /// database; a statement without it ends nothing and is an error.
     ///
     /// ```
     /// # use password_reset_sqlx::EndSessions;
