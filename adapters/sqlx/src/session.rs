@@ -24,7 +24,7 @@ pub(crate) struct Session<D: Driver> {
 
 impl<D: Driver> Session<D> {
     pub(crate) async fn acquire(pool: &Pool<D>, limit: Duration) -> Result<Self, Error> {
-        let mut connection = pool.acquire().await?;
+        let mut connection = logged(pool.acquire().await.map_err(Error::from))?;
         // SQLite ends a transaction by itself when the disk fails or is full. sqlx then finds
         // nothing to roll back and believes for ever that the connection is inside one: the only
         // writer would refuse every later transaction. Replace such a connection.
@@ -104,7 +104,7 @@ impl<D: Driver> Session<D> {
     /// After an answer in time, a bad one included, the connection is good for the next call.
     fn closed<A>(&mut self, answer: Result<A, Error>) -> Result<A, Error> {
         self.open = matches!(answer, Err(Error::Unreachable(_)));
-        answer
+        logged(answer)
     }
 }
 
@@ -153,9 +153,9 @@ impl<D: Driver> Transaction<'_, D> {
         };
         *self.open = ended.is_err();
         match result {
-            Ok(answer) => ended.map(|()| answer),
+            Ok(answer) => logged(ended.map(|()| answer)),
             // Whether or not it could be undone in order: what was not committed is not there.
-            Err(error) => Err(error),
+            Err(error) => logged(Err(error)),
         }
     }
 }
@@ -174,6 +174,17 @@ impl Again {
         self.0 += 1;
         true
     }
+}
+
+/// Says what failed: the flow names the part that did, and nobody else hears the cause. `Debug` of
+/// the error quotes no row.
+fn logged<A>(answer: Result<A, Error>) -> Result<A, Error> {
+    match &answer {
+        // Others were quicker, or the caller asks whether the key is free.
+        Ok(_) | Err(Error::Contended(_) | Error::Taken(_)) => {}
+        Err(error) => tracing::warn!(?error, "a call of the database failed"),
+    }
+    answer
 }
 
 async fn execute<D: Driver>(
