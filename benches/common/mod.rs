@@ -178,13 +178,29 @@ fn postgres_url() -> String {
         .unwrap_or_else(|_| "postgres://postgres@127.0.0.1:5432/test".to_owned())
 }
 
-/// An empty schema; the one before it goes.
-async fn fresh_schema() -> &'static str {
+/// An empty schema of its own. Those of an earlier bench go with the first.
+async fn fresh_schema() -> String {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let mut connection = PgConnection::connect(&postgres_url()).await.unwrap();
-    let schema = "password_reset_bench";
-    let create = format!("DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}");
-    let create = sqlx::raw_sql(AssertSqlSafe(create));
-    create.execute(&mut connection).await.unwrap();
+    if number == 0 {
+        let left =
+            "SELECT nspname::text FROM pg_namespace WHERE nspname ~ '^password_reset_bench_'";
+        let left: Vec<String> = sqlx::query_scalar(left)
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+        for schema in left {
+            let drop = AssertSqlSafe(format!("DROP SCHEMA {schema} CASCADE"));
+            sqlx::raw_sql(drop).execute(&mut connection).await.unwrap();
+        }
+    }
+    let schema = format!("password_reset_bench_{number}");
+    let create = AssertSqlSafe(format!("CREATE SCHEMA {schema}"));
+    sqlx::raw_sql(create)
+        .execute(&mut connection)
+        .await
+        .unwrap();
     schema
 }
 
@@ -210,7 +226,7 @@ impl Backends {
             },
             Store::Postgres => {
                 let options = PostgresOptions::new(&postgres_url());
-                let options = options.schema(fresh_schema().await).unwrap();
+                let options = options.schema(&fresh_schema().await).unwrap();
                 let backend = options.connect().await.unwrap();
                 Self {
                     tokens: Arc::new(backend.clone()),
