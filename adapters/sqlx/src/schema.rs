@@ -30,9 +30,10 @@ pub(crate) async fn migrate<D: Driver>(backend: &SqlBackend<D>) -> Result<(), Mi
             return Err(MigrateError::Unsuitable { setting });
         }
     }
-    // Most starts find everything as it should be, and may be nobody who makes tables.
+    // Most starts find everything as it should be, and may be nobody who makes tables. The first
+    // finds nothing to read.
     let version = backend.statement(VERSION);
-    if let Ok(rows) = session.rows(&version, values![]).await
+    if let Some(rows) = session.probe(&version).await
         && rows
             .first()
             .map(|row| int::<D>(row, "version"))

@@ -10,8 +10,10 @@
 
 mod common;
 
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Demo, NEW_PASSWORD, servers};
@@ -183,6 +185,27 @@ fn many_accounts_are_seeded_quickly() {
             .status,
         401
     );
+}
+
+#[test]
+fn the_first_start_on_a_new_database_warns_of_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("new.db").display());
+    let warnings = folder.path().join("stderr");
+    let mut process = Command::new(env!("CARGO_BIN_EXE_password-reset-demo"))
+        .args(["--addr", "127.0.0.1:0", "--database", &url])
+        .stdout(Stdio::piped())
+        .stderr(File::create(&warnings).unwrap())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let serves = lines
+        .map_while(Result::ok)
+        .any(|line| line.starts_with("listening on"));
+    process.kill().unwrap();
+    process.wait().unwrap();
+    assert!(serves);
+    assert_eq!(std::fs::read_to_string(warnings).unwrap(), "");
 }
 
 #[test]
