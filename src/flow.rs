@@ -178,6 +178,11 @@ impl ResetFlow {
         &self.core.hashing
     }
 
+    /// The service, as its letters present it; for the pages too.
+    pub fn site(&self) -> &Site {
+        &self.core.site
+    }
+
     /// How long a link works from the moment it is mailed; also the life of a hand-off cookie.
     pub fn link_life(&self) -> Duration {
         self.core.settings.link_life

@@ -16,6 +16,7 @@ pub mod recovery;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod text;
 pub mod token;
 mod wire;
 

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 
 use crate::error::BoxError;
 
-pub use letters::{EnglishLetters, Letter, PasswordChanged, ResetLink, Templates};
+pub use letters::{Letter, PasswordChanged, ResetLink, StandardLetters, Templates};
 pub use message::{InvalidMessage, Kind, Message};
 pub use site::{InvalidSite, LinkBase, Mailbox, Site};
 

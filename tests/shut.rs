@@ -11,7 +11,7 @@ use common::{Backends, GOOD, World, account, client, typed};
 use password_reset::audit::EventKind;
 use password_reset::error::{Backend, BoxError};
 use password_reset::flow::{BuildError, CompleteError, VerifyError};
-use password_reset::mail::EnglishLetters;
+use password_reset::mail::StandardLetters;
 use password_reset::memory::MemoryQueue;
 use password_reset::password::HashPool;
 use password_reset::recovery::{Recovery, RecoveryAttempt, RecoveryPolicy};
@@ -241,7 +241,7 @@ fn a_broken_hasher_changes_nothing() {
 #[test]
 fn broken_templates_are_loud_and_leave_nothing_live() {
     let faults = Faults::default();
-    let letters = Faulty::sharing(EnglishLetters, &faults);
+    let letters = Faulty::sharing(StandardLetters::default(), &faults);
     let world = World::with(Backends::default(), |builder| builder.templates(letters));
     faults.always_fail();
     block_on(async {

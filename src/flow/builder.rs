@@ -11,7 +11,7 @@ use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::BoxError;
 use crate::flow::{Core, ResetFlow, Settings};
 use crate::limit::{Quota, RateLimiter};
-use crate::mail::{EnglishLetters, Mailer, Site, Templates};
+use crate::mail::{Mailer, Site, StandardLetters, Templates};
 use crate::password::{Argon2id, HashPool, Policy};
 use crate::queue::JobQueue;
 use crate::random::{self, Random, Shared, SystemRandom};
@@ -141,7 +141,7 @@ impl Builder {
         let link_life = 30 * MINUTE;
         Self {
             parts,
-            templates: Box::new(EnglishLetters),
+            templates: Box::new(StandardLetters::default()),
             recovery: Box::new(RefuseSecondFactor),
             audit: Box::new(TracingSink),
             hashing: None,
@@ -173,7 +173,7 @@ impl Builder {
         }
     }
 
-    /// Other letters than the built-in English ones.
+    /// Other letters than the built-in ones.
     pub fn templates(mut self, templates: impl Templates) -> Self {
         self.templates = Box::new(templates);
         self

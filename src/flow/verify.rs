@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::account::{Account, Client, Credential, Status, UserId};
+use crate::account::{Account, Address, Client, Credential, Status, UserId};
 use crate::audit::{EventKind, Refused, Step};
 use crate::clock::Timestamp;
 use crate::error::{Backend, BackendError};
@@ -79,10 +79,22 @@ impl Verified {
 
     /// The account's primary address, masked: enough for its owner to recognise the account.
     pub fn masked_address(&self) -> Option<String> {
-        self.account
-            .verified
-            .first()
-            .map(|address| address.masked())
+        self.address().map(Address::masked)
+    }
+
+    /// The account's primary address in full.
+    ///
+    /// # Security
+    ///
+    /// Whoever found a link learns from it where to log in with the new password. Show
+    /// [`masked_address`](Self::masked_address) unless you have a reason not to (R30).
+    pub fn address(&self) -> Option<&Address> {
+        self.account.verified.first()
+    }
+
+    /// The account's language, as a BCP 47 tag. For a page that only who holds the token sees.
+    pub fn locale(&self) -> Option<&str> {
+        self.account.locale.as_deref()
     }
 
     /// Whether the account has a second factor, so that the page can ask for it first.

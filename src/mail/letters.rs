@@ -1,15 +1,17 @@
-//! What the mails say: [`Templates`], and the built-in [`EnglishLetters`].
+//! What the mails say: [`Templates`], and the built-in [`StandardLetters`].
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use minijinja::{Environment, UndefinedBehavior, context};
+use minijinja::{Environment, UndefinedBehavior};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use crate::clock::Timestamp;
 use crate::error::BoxError;
 use crate::mail::Site;
+use crate::text::{Language, Texts};
 
 /// A letter without its envelope.
 #[derive(Debug)]
@@ -116,59 +118,115 @@ macro_rules! forward {
 }
 forward!(Arc, Box);
 
-/// The built-in letters: plain English, text first, no images, nothing loaded from elsewhere.
+/// The built-in letters: text first, no images, nothing loaded from elsewhere, in the account's
+/// language if [`Texts`] has it, and in English, or [another language](Self::language), if not.
 ///
 /// ```
 /// use std::time::Duration;
 /// use password_reset::account::Address;
-/// use password_reset::mail::{EnglishLetters, LinkBase, Mailbox, ResetLink, Site, Templates};
+/// use password_reset::mail::{LinkBase, Mailbox, ResetLink, Site, StandardLetters, Templates};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// # let site = Site::new("Example", LinkBase::parse("https://app.example.org/reset")?,
 /// #     "support@app.example.org", Mailbox::new(Address::parse("no-reply@app.example.org")?))?;
 /// let link = "https://app.example.org/reset?token=…".into();
-/// let facts = ResetLink::new(&site, &link, Duration::from_secs(1_800), None);
-/// let letter = EnglishLetters.reset_link(&facts)?;
+/// let life = Duration::from_secs(1_800);
+/// let letters = StandardLetters::default();
+/// let letter = letters.reset_link(&ResetLink::new(&site, &link, life, None))?;
 /// assert_eq!(letter.subject, "Reset your Example password");
+/// let letter = letters.reset_link(&ResetLink::new(&site, &link, life, Some("de-AT")))?;
+/// assert!(letter.subject.contains("Passwort"));
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
-pub struct EnglishLetters;
+#[derive(Clone, Debug, Default)]
+pub struct StandardLetters {
+    texts: Texts,
+    language: Language,
+}
 
-impl Templates for EnglishLetters {
+impl StandardLetters {
+    /// The built-in letters with other texts.
+    pub fn new(texts: Texts) -> Self {
+        Self {
+            texts,
+            ..Self::default()
+        }
+    }
+
+    /// The language of accounts that name none, or none that there is. Default English.
+    pub fn language(mut self, language: Language) -> Self {
+        self.language = language;
+        self
+    }
+
+    fn language_of(&self, locale: Option<&str>) -> Language {
+        let named = locale.and_then(Language::of_tag);
+        named.unwrap_or(self.language)
+    }
+
+    /// Fills in the texts of one letter; the engine sees whole sentences only.
+    fn texts(
+        &self,
+        language: Language,
+        prefix: &str,
+        keys: &[&str],
+        values: &[(&str, &str)],
+    ) -> Result<BTreeMap<String, String>, BoxError> {
+        let mut filled = BTreeMap::from([("lang".to_owned(), language.tag().to_owned())]);
+        for key in keys {
+            let text = self
+                .texts
+                .fill(language, &format!("{prefix}.{key}"), values)?;
+            filled.insert((*key).to_owned(), text);
+        }
+        let contact = self.texts.fill(language, "contact", values)?;
+        filled.insert("contact".to_owned(), contact);
+        Ok(filled)
+    }
+}
+
+impl Templates for StandardLetters {
     fn reset_link(&self, letter: &ResetLink<'_>) -> Result<Letter, BoxError> {
-        let site = letter.site;
-        let subject = format!("Reset your {} password", site.service_name());
-        let values = context! {
-            subject => subject.as_str(),
-            service => site.service_name(),
-            contact => site.support_contact(),
-            life => in_words(letter.valid_for),
-            link => LINK_MARK,
-        };
+        let language = self.language_of(letter.locale);
+        let mut values = self.texts(
+            language,
+            "link",
+            &[
+                "subject", "asked", "open", "button", "copy", "life", "not_you",
+            ],
+            &[
+                ("service", letter.site.service_name()),
+                ("contact", letter.site.support_contact()),
+                ("life", &self.texts.span(language, letter.valid_for)?),
+            ],
+        )?;
+        values.insert("link".to_owned(), LINK_MARK.to_owned());
         let link = letter.link.expose_secret();
-        let text = render("reset_link.txt", values.clone())?;
-        let html = render("reset_link.html", values)?;
+        let text = render("reset_link.txt", &values)?;
+        let html = render("reset_link.html", &values)?;
         Ok(Letter {
-            subject,
+            subject: values.remove("subject").unwrap_or_default(),
             text: with_link(&wrap(&text), link),
             html: with_link(&html, &escaped(link)),
         })
     }
 
     fn password_changed(&self, letter: &PasswordChanged<'_>) -> Result<Letter, BoxError> {
-        let site = letter.site;
-        let subject = format!("Your {} password was changed", site.service_name());
-        let values = context! {
-            subject => subject.as_str(),
-            service => site.service_name(),
-            contact => site.support_contact(),
-            at => as_people_read_it(letter.at),
-        };
-        let text = render("password_changed.txt", values.clone())?;
-        let html = render("password_changed.html", values)?;
+        let language = self.language_of(letter.locale);
+        let mut values = self.texts(
+            language,
+            "notice",
+            &["subject", "changed", "when", "you", "not_you", "no_link"],
+            &[
+                ("service", letter.site.service_name()),
+                ("contact", letter.site.support_contact()),
+                ("at", &self.texts.moment(language, letter.at)?),
+            ],
+        )?;
+        let text = render("password_changed.txt", &values)?;
+        let html = render("password_changed.html", &values)?;
         Ok(Letter {
-            subject,
+            subject: values.remove("subject").unwrap_or_default(),
             text: wrap(&text).into(),
             html: html.into(),
         })
@@ -205,7 +263,7 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     Ok(engine)
 });
 
-fn render(name: &str, values: minijinja::Value) -> Result<String, BoxError> {
+fn render(name: &str, values: &BTreeMap<String, String>) -> Result<String, BoxError> {
     let engine = ENGINE.as_ref().map_err(ToString::to_string)?;
     Ok(engine.get_template(name)?.render(values)?)
 }
@@ -242,50 +300,63 @@ fn escaped(link: &str) -> Zeroizing<String> {
     escaped
 }
 
-/// Breaks lines at spaces so that they fit; a word that is longer stands alone.
+/// Breaks lines so that they fit: at spaces, and between ideographs. A word that is longer stands
+/// alone.
 fn wrap(text: &str) -> String {
     let mut wrapped = String::with_capacity(text.len() + 16);
     for line in text.lines() {
         let mut column = 0;
-        for word in line.split(' ') {
-            let width = word.chars().count();
-            if column > 0 && column + 1 + width > COLUMNS {
+        for piece in pieces(line) {
+            let word = piece.trim_end_matches(' ');
+            if column > 0 && column + columns(word) > COLUMNS {
+                let kept = wrapped.trim_end_matches(' ').len();
+                wrapped.truncate(kept);
                 wrapped.push('\n');
                 column = 0;
-            } else if column > 0 {
-                wrapped.push(' ');
-                column += 1;
             }
-            wrapped.push_str(word);
-            column += width;
+            wrapped.push_str(piece);
+            column += columns(piece);
         }
         wrapped.push('\n');
     }
     wrapped
 }
 
-/// Never more than the truth: what is not a whole minute or hour is left out.
-fn in_words(span: Duration) -> String {
-    let (count, unit) = match span.as_secs() {
-        0..60 => return "less than a minute".to_owned(),
-        seconds if seconds % 3_600 == 0 => (seconds / 3_600, "hour"),
-        seconds => (seconds / 60, "minute"),
-    };
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {unit}{plural}")
+/// A line, cut wherever it may be broken: behind a space, and beside an ideograph or kana unless
+/// what follows may not begin a line.
+fn pieces(line: &str) -> impl Iterator<Item = &str> {
+    const NEVER_FIRST: &str = "、。，．：；？！）」』】〉》ーぁぃぅぇぉっゃゅょァィゥェォッャュョ";
+    const NEVER_LAST: &str = "（「『【〈《";
+    let mut rest = line;
+    std::iter::from_fn(move || {
+        let mut chars = rest.char_indices().peekable();
+        while let Some((at, c)) = chars.next() {
+            let Some((_, next)) = chars.peek().copied() else {
+                break;
+            };
+            let beside = (is_wide(c) || is_wide(next))
+                && next != ' '
+                && !NEVER_FIRST.contains(next)
+                && !NEVER_LAST.contains(c);
+            if (c == ' ' && next != ' ') || beside {
+                let (piece, behind) = rest.split_at_checked(at + c.len_utf8())?;
+                rest = behind;
+                return Some(piece);
+            }
+        }
+        let piece = std::mem::take(&mut rest);
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
-/// `22 November 2026, 09:05 UTC (+00:00)`.
-fn as_people_read_it(at: Timestamp) -> String {
-    let at = at.to_offset_date_time();
-    format!(
-        "{} {} {}, {:02}:{:02} UTC (+00:00)",
-        at.day(),
-        at.month(),
-        at.year(),
-        at.hour(),
-        at.minute()
-    )
+fn columns(text: &str) -> usize {
+    text.chars().map(|c| if is_wide(c) { 2 } else { 1 }).sum()
+}
+
+/// Takes two columns in a mail program: kana, ideographs, and full-width forms.
+fn is_wide(c: char) -> bool {
+    matches!(c, '\u{1100}'..='\u{115f}' | '\u{2e80}'..='\u{a4cf}' | '\u{ac00}'..='\u{d7a3}'
+        | '\u{f900}'..='\u{faff}' | '\u{ff00}'..='\u{ff60}' | '\u{20000}'..='\u{3fffd}')
 }
 
 #[cfg(test)]
@@ -315,13 +386,13 @@ mod tests {
         let link = SecretString::from(link);
         let facts = ResetLink::new(site, &link, life, None);
         assert!(!format!("{facts:?}").contains("AAAA"));
-        opened(EnglishLetters.reset_link(&facts).unwrap())
+        opened(StandardLetters::default().reset_link(&facts).unwrap())
     }
 
     fn notice(site: &Site) -> (String, String, String) {
         let at = Timestamp::from_unix_micros(1_767_225_600_000_000);
         let facts = PasswordChanged::new(site, at, None);
-        opened(EnglishLetters.password_changed(&facts).unwrap())
+        opened(StandardLetters::default().password_changed(&facts).unwrap())
     }
 
     fn opened(letter: Letter) -> (String, String, String) {
@@ -445,16 +516,55 @@ mod tests {
     }
 
     #[test]
-    fn the_life_time_is_never_overstated() {
-        for (seconds, words) in [
-            (59, "less than a minute"),
-            (60, "1 minute"),
-            (1_859, "30 minutes"),
-            (3_600, "1 hour"),
-            (5_400, "90 minutes"),
-            (86_400, "24 hours"),
-        ] {
-            assert_eq!(in_words(Duration::from_secs(seconds)), words);
+    fn letters_are_written_in_the_accounts_language() {
+        let site = site("Example", "support@app.example.org");
+        let link = SecretString::from(LINK);
+        let at = Timestamp::from_unix_micros(1_767_225_600_000_000);
+        let letters = StandardLetters::default();
+        let mut subjects = std::collections::BTreeSet::new();
+        for language in Language::ALL {
+            let locale = Some(language.tag());
+            let facts = ResetLink::new(&site, &link, HALF_HOUR, locale);
+            let (subject, text, html) = opened(letters.reset_link(&facts).unwrap());
+            let facts = PasswordChanged::new(&site, at, locale);
+            let (notice, notice_text, notice_html) =
+                opened(letters.password_changed(&facts).unwrap());
+            for html in [&html, &notice_html] {
+                assert!(html.contains(&format!("<html lang=\"{}\">", language.tag())));
+            }
+            assert!(text.lines().any(|line| line == LINK), "{text}");
+            assert!(text.contains("30") && html.contains("30"), "{text}");
+            assert!(notice_text.contains("2026") && notice_html.contains("2026"));
+            for line in text.lines().chain(notice_text.lines()) {
+                assert!(columns(line) <= COLUMNS || line == LINK, "{line}");
+                assert!(
+                    !line.starts_with([' ', '、', '。']) && !line.ends_with(' '),
+                    "{line}"
+                );
+            }
+            assert!(subjects.insert(subject) && subjects.insert(notice));
         }
+        let facts = ResetLink::new(&site, &link, HALF_HOUR, Some("tlh"));
+        let (subject, ..) = opened(letters.reset_link(&facts).unwrap());
+        assert_eq!(subject, "Reset your Example password");
+        let letters = StandardLetters::default().language(Language::German);
+        let (subject, ..) = opened(letters.reset_link(&facts).unwrap());
+        assert!(subject.contains("Passwort"));
+    }
+
+    #[test]
+    fn lines_break_at_spaces_and_between_ideographs() {
+        let spaced = format!("{} end", "word ".repeat(20).trim_end());
+        assert!(wrap(&spaced).lines().all(|line| line.len() <= COLUMNS));
+        assert_eq!(wrap(&spaced).replace('\n', " ").trim_end(), spaced);
+        let dense = "この度は、".repeat(20);
+        let wrapped = wrap(&dense);
+        assert!(
+            wrapped.lines().count() > 2 && wrapped.lines().all(|line| columns(line) <= COLUMNS)
+        );
+        assert!(!wrapped.lines().any(|line| line.starts_with('、')));
+        assert_eq!(wrapped.replace('\n', ""), dense);
+        assert_eq!(wrap(""), "");
+        assert_eq!(wrap("\n a\n"), "\n a\n");
     }
 }

@@ -121,6 +121,40 @@ impl LinkBase {
         &self.0
     }
 
+    /// Scheme, host and port, as in an `Origin` header: `https://app.example.org`.
+    ///
+    /// ```
+    /// use password_reset::mail::LinkBase;
+    ///
+    /// let base = LinkBase::parse("https://App.example.org:443/account/reset").unwrap();
+    /// assert_eq!(base.origin(), "https://app.example.org");
+    /// assert_eq!(base.path(), "/account/reset");
+    /// ```
+    pub fn origin(&self) -> String {
+        let (scheme, default_port, authority) = match self.0.strip_prefix("https://") {
+            Some(rest) => ("https", ":443", authority(rest)),
+            None => {
+                let rest = self.0.strip_prefix("http://").unwrap_or_default();
+                ("http", ":80", authority(rest))
+            }
+        };
+        // As browsers write it: lower case, and no port that goes without saying.
+        let authority = authority.strip_suffix(default_port).unwrap_or(authority);
+        format!("{scheme}://{}", authority.to_ascii_lowercase())
+    }
+
+    /// Everything from the first `/` behind the host.
+    pub fn path(&self) -> &str {
+        let host = self.0.find("://").map_or(0, |at| at + 3);
+        let rest = self.0.get(host..).unwrap_or_default();
+        rest.get(authority(rest).len()..).unwrap_or_default()
+    }
+
+    /// Whether the page is on https. If not, it is on this machine.
+    pub fn is_https(&self) -> bool {
+        self.0.starts_with("https://")
+    }
+
     /// `base?token=…`.
     ///
     /// # Security
@@ -135,6 +169,10 @@ impl LinkBase {
         link.push_str(token.expose());
         SecretString::from(link)
     }
+}
+
+fn authority(rest: &str) -> &str {
+    rest.split('/').next().unwrap_or_default()
 }
 
 /// Checks `host[:port]`; answers whether the host is this machine.

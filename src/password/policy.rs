@@ -314,6 +314,21 @@ pub enum Violation {
     ControlCharacter,
 }
 
+impl Violation {
+    /// One word, stable: for programs, and the key of its text in
+    /// [`Texts`](crate::text::Texts).
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::TooShort { .. } => "too_short",
+            Self::TooLong { .. } => "too_long",
+            Self::TooManyBytes { .. } => "too_many_bytes",
+            Self::ContextWord => "context_word",
+            Self::Predictable => "predictable",
+            Self::ControlCharacter => "control_character",
+        }
+    }
+}
+
 /// This policy would be weaker than the standard, or could accept nothing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]

@@ -190,7 +190,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::mail::{EnglishLetters, LinkBase, Mailbox, ResetLink, Site, Templates};
+    use crate::mail::{LinkBase, Mailbox, ResetLink, Site, StandardLetters, Templates};
     use crate::queue::{JobId, Lease};
     use crate::random::SystemRandom;
     use crate::testing::{block_on, poll_once};
@@ -203,7 +203,7 @@ mod tests {
         let (token, _) = LinkToken::generate(&SystemRandom).unwrap();
         let link = site.base().link(&token);
         let facts = ResetLink::new(&site, &link, Duration::from_secs(1_800), None);
-        let letter = EnglishLetters.reset_link(&facts).unwrap();
+        let letter = StandardLetters::default().reset_link(&facts).unwrap();
         let to = Address::parse("ada@example.com").unwrap();
         let job = Lease {
             job: JobId::from_bytes([1; 16]),
