@@ -1,0 +1,253 @@
+//! What can be chosen: [`Builder`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use password_reset::ResetFlow;
+use password_reset::error::BoxError;
+use password_reset::mail::LinkBase;
+use password_reset::text::{Language, Texts};
+use sha2::{Digest, Sha256};
+
+use crate::client::Proxies;
+use crate::handoff::Handoff;
+use crate::origin::Origins;
+use crate::page::{Choose, Page, Render, Theme};
+use crate::paths::{self, Paths};
+use crate::problem::Problem;
+use crate::service::{ResetWeb, Shared};
+
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The service cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The page to log in is neither a path of this site nor a page on https.
+    #[error("the login page is neither a path nor a page on https")]
+    Login,
+    /// Two pages stand in one place; [`Paths::ask_at`] moves one of them.
+    #[error("two pages have the same path")]
+    Paths,
+    /// What is allowed as an origin is not `https://host` or `https://host:port`.
+    #[error("{0:?} is not an origin on https")]
+    Origin(String),
+    /// A body would have no time at all to arrive.
+    #[error("the time for a body is zero")]
+    BodyTimeout,
+    /// A page cannot be rendered.
+    #[error("the page {page:?} cannot be rendered in {language:?}")]
+    Page {
+        /// Which page.
+        page: &'static str,
+        /// In which language.
+        language: Language,
+        /// Why not.
+        source: BoxError,
+    },
+}
+
+/// Chooses what differs from the defaults. Nothing has to be chosen.
+pub struct Builder {
+    flow: ResetFlow,
+    paths: Option<Paths>,
+    origins: Vec<String>,
+    proxies: Proxies,
+    texts: Texts,
+    language: Language,
+    render: Box<dyn Render>,
+    login: String,
+    full_address: bool,
+    body_timeout: Duration,
+}
+
+impl Builder {
+    pub(crate) fn new(flow: ResetFlow) -> Self {
+        Self {
+            flow,
+            paths: None,
+            origins: Vec::new(),
+            proxies: Proxies::none(),
+            texts: Texts::default(),
+            language: Language::default(),
+            render: Box::new(Theme::default()),
+            login: "/login".to_owned(),
+            full_address: false,
+            body_timeout: BODY_TIMEOUT,
+        }
+    }
+
+    /// Where the pages are. Default: [`Paths::of`] the flow's own link base.
+    pub fn paths(mut self, paths: Paths) -> Self {
+        self.paths = Some(paths);
+        self
+    }
+
+    /// The proxies between the clients and this server. Default: none, and no header is read.
+    pub fn proxies(mut self, proxies: Proxies) -> Self {
+        self.proxies = proxies;
+        self
+    }
+
+    /// Another site whose pages may post here, such as `https://spa.example.org`. Its browser also
+    /// wants the answers of CORS, which are your framework's to give.
+    pub fn allow_origin(mut self, origin: &str) -> Self {
+        self.origins.push(origin.to_owned());
+        self
+    }
+
+    /// The page to log in, which the page after a change links to: a path of this site, or a page on
+    /// https. Default `/login`.
+    pub fn login(mut self, page: &str) -> Self {
+        page.clone_into(&mut self.login);
+        self
+    }
+
+    /// The texts of the pages. Give the same to
+    /// [`StandardLetters`](password_reset::mail::StandardLetters).
+    pub fn texts(mut self, texts: Texts) -> Self {
+        self.texts = texts;
+        self
+    }
+
+    /// The language of visitors whose browser names none that there is. Default English.
+    pub fn language(mut self, language: Language) -> Self {
+        self.language = language;
+        self
+    }
+
+    /// The built-in pages with changes, or pages of your own.
+    pub fn render(mut self, render: impl Render) -> Self {
+        self.render = Box::new(render);
+        self
+    }
+
+    /// Shows the account's full address to who holds a good token, in a field that password managers
+    /// read.
+    ///
+    /// By default the page shows the masked address, as text: whoever finds a link in some log learns
+    /// from it neither the address nor where to log in with the new password (R30). Password managers
+    /// then ask which of the saved accounts it is, and save no masked address (R83).
+    pub fn show_full_address(mut self) -> Self {
+        self.full_address = true;
+        self
+    }
+
+    /// How long a body may take to arrive, 10 s by default.
+    pub fn body_timeout(mut self, timeout: Duration) -> Self {
+        self.body_timeout = timeout;
+        self
+    }
+
+    /// Checks what was chosen, and renders every page once in every language.
+    ///
+    /// # Errors
+    ///
+    /// See [`BuildError`].
+    pub fn build(self) -> Result<ResetWeb, BuildError> {
+        if paths::check_target(&self.login).is_err() {
+            return Err(BuildError::Login);
+        }
+        if self.body_timeout.is_zero() {
+            return Err(BuildError::BodyTimeout);
+        }
+        let base = self.flow.site().base();
+        let https = base.is_https();
+        let mut origins = Origins::new(base.origin());
+        for origin in self.origins {
+            let parsed = LinkBase::parse(&format!("{origin}/"));
+            match parsed {
+                Ok(page)
+                    if page.origin() == origin
+                        && page.path() == "/"
+                        // Another program of this machine is one of its own only in development.
+                        && (page.is_https() || !https) =>
+                {
+                    origins.allow(origin);
+                }
+                _ => return Err(BuildError::Origin(origin)),
+            }
+        }
+        let paths = self.paths.unwrap_or_else(|| Paths::of(base));
+        if paths.collide() {
+            return Err(BuildError::Paths);
+        }
+        let web = ResetWeb {
+            shared: Arc::new(Shared {
+                https,
+                origins,
+                proxies: self.proxies,
+                told: AtomicBool::new(false),
+                handoff: Handoff::new(https),
+                texts: Arc::new(self.texts),
+                language: self.language,
+                style: versioned(&paths.style(), self.render.style()),
+                script: versioned(&paths.script(), self.render.script()),
+                render: self.render,
+                login: self.login,
+                full_address: self.full_address,
+                body_timeout: self.body_timeout,
+                paths,
+                flow: self.flow,
+            }),
+        };
+        render_all(&web)?;
+        Ok(web)
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").finish_non_exhaustive()
+    }
+}
+
+/// What is in the file, in its address: it may be kept for ever.
+fn versioned(path: &str, file: &str) -> String {
+    let digest = Sha256::digest(file);
+    let version = Base64UrlUnpadded::encode_string(digest.get(..6).unwrap_or_default());
+    format!("{path}?v={version}")
+}
+
+/// A mistake in a template is found at start.
+fn render_all(web: &ResetWeb) -> Result<(), BuildError> {
+    let policy = web.shared.flow.policy();
+    let rejected = policy.parse("", &Default::default()).err();
+    let choose = |username, rejected| {
+        Page::Choose(Choose {
+            account: Some("a***@example.com"),
+            username,
+            form: "form",
+            min: policy.min(),
+            max: policy.max(),
+            second_factor: false,
+            rejected,
+        })
+    };
+    let problems = Problem::samples();
+    let mut pages = vec![
+        Page::Ask,
+        Page::Sent,
+        Page::Done,
+        choose(None, None),
+        choose(Some("ada@example.com"), rejected.as_ref()),
+    ];
+    // A refused password is shown on the form.
+    let alone = |problem: &&Problem| !matches!(problem, Problem::Rejected(_));
+    pages.extend(problems.iter().filter(alone).map(Page::Problem));
+    for language in Language::ALL {
+        for page in &pages {
+            let view = web.view(*page, language);
+            let rendered = web.shared.render.page(&view);
+            rendered.map_err(|source| BuildError::Page {
+                page: view.name(),
+                language,
+                source,
+            })?;
+        }
+    }
+    Ok(())
+}

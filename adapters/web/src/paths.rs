@@ -1,0 +1,321 @@
+//! Where the pages are: [`Paths`].
+
+use std::collections::BTreeSet;
+
+use password_reset::mail::LinkBase;
+
+/// Where password managers look for the page that changes a password (R84).
+pub const CHANGE_PASSWORD: &str = "/.well-known/change-password";
+
+const MAX_PATH_BYTES: usize = 256;
+
+/// Where the pages are, as a browser sees them.
+///
+/// ```
+/// use password_reset::mail::LinkBase;
+/// use password_reset_web::Paths;
+///
+/// // Links lead to the page that takes the new password; the others are beside and below it.
+/// let paths = Paths::of(&LinkBase::parse("https://app.example.com/account/new-password").unwrap());
+/// assert_eq!(paths.choose(), "/account/new-password");
+/// assert_eq!(paths.ask(), "/account/forgot-password");
+///
+/// let paths = Paths::under("/auth").unwrap();
+/// assert_eq!(paths.choose(), "/auth/reset-password");
+/// assert_eq!(paths.ask(), "/auth/forgot-password");
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Paths {
+    ask: String,
+    choose: String,
+    stripped: String,
+}
+
+/// Not a plain path: it begins with `/`, and holds only letters, digits and `-._~/`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not a plain path")]
+pub struct InvalidPath;
+
+/// A page or a file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Route {
+    Ask,
+    Sent,
+    Choose,
+    Done,
+    Style,
+    Script,
+    ChangePassword,
+}
+
+impl Paths {
+    /// The page that links lead to, and `forgot-password` beside it. The default.
+    pub fn of(base: &LinkBase) -> Self {
+        let choose = base.path();
+        let folder = below(choose)
+            .rsplit_once('/')
+            .map_or("", |(folder, _)| folder);
+        Self {
+            ask: format!("{folder}/forgot-password"),
+            choose: choose.to_owned(),
+            stripped: String::new(),
+        }
+    }
+
+    /// `forgot-password` and `reset-password` under a path; under `/` it is `""`.
+    ///
+    /// For services whose links lead to a page of their own, which then posts JSON here.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPath`] for what is not a plain path.
+    pub fn under(path: &str) -> Result<Self, InvalidPath> {
+        let path = below(path);
+        if !path.is_empty() {
+            check(path)?;
+        }
+        // A second slash at the end.
+        if path.ends_with('/') {
+            return Err(InvalidPath);
+        }
+        Ok(Self {
+            ask: format!("{path}/forgot-password"),
+            choose: format!("{path}/reset-password"),
+            stripped: String::new(),
+        })
+    }
+
+    /// Puts the page that asks whose password it is somewhere else.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPath`] for what is not a plain path.
+    pub fn ask_at(mut self, path: &str) -> Result<Self, InvalidPath> {
+        check(path)?;
+        path.clone_into(&mut self.ask);
+        Ok(self)
+    }
+
+    /// The beginning that a proxy, or a router that nests this one, takes off every path before it
+    /// arrives here. Paths without it arrive as they are.
+    ///
+    /// So does [`CHANGE_PASSWORD`], which nobody looks for below the prefix: redirect it to
+    /// [`ask`](Self::ask) in the application itself.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPath`] for what is not a plain path, or not the beginning of both pages' paths.
+    pub fn stripped(mut self, prefix: &str) -> Result<Self, InvalidPath> {
+        let prefix = below(prefix);
+        let begins = |path: &str| {
+            path.strip_prefix(prefix)
+                .is_some_and(|rest| rest.starts_with('/'))
+        };
+        if !begins(&self.ask) || !begins(&self.choose) {
+            return Err(InvalidPath);
+        }
+        prefix.clone_into(&mut self.stripped);
+        Ok(self)
+    }
+
+    /// The page that asks whose password it is.
+    pub fn ask(&self) -> &str {
+        &self.ask
+    }
+
+    /// The page that says that a mail may be on its way.
+    pub fn sent(&self) -> String {
+        format!("{}/sent", below(&self.ask))
+    }
+
+    /// The page that takes the new password.
+    pub fn choose(&self) -> &str {
+        &self.choose
+    }
+
+    /// The page that says that the password is changed.
+    pub fn done(&self) -> String {
+        format!("{}/done", below(&self.choose))
+    }
+
+    /// The style sheet.
+    pub fn style(&self) -> String {
+        format!("{}/style.css", below(&self.choose))
+    }
+
+    /// The script.
+    pub fn script(&self) -> String {
+        format!("{}/script.js", below(&self.choose))
+    }
+
+    /// Lines for `robots.txt`: nothing here is for search engines (R79). Without any token, which
+    /// would be an invitation.
+    pub fn robots(&self) -> String {
+        format!("Disallow: {}\nDisallow: {}\n", self.ask, self.choose)
+    }
+
+    /// Every path as it arrives here, for a router.
+    pub fn arriving(&self) -> impl Iterator<Item = String> {
+        let seen = [
+            self.ask.clone(),
+            self.sent(),
+            self.choose.clone(),
+            self.done(),
+            self.style(),
+            self.script(),
+        ];
+        let arriving = seen.map(|path| match path.strip_prefix(&self.stripped) {
+            Some(rest) if rest.starts_with('/') => rest.to_owned(),
+            _ => path,
+        });
+        arriving.into_iter().chain([CHANGE_PASSWORD.to_owned()])
+    }
+
+    /// Whether two pages stand in one place.
+    pub(crate) fn collide(&self) -> bool {
+        let mut seen = BTreeSet::new();
+        self.arriving()
+            .any(|path| !seen.insert(below(&path).to_owned()))
+    }
+
+    pub(crate) fn route(&self, path: &str) -> Option<Route> {
+        const ROUTES: [Route; 7] = [
+            Route::Ask,
+            Route::Sent,
+            Route::Choose,
+            Route::Done,
+            Route::Style,
+            Route::Script,
+            Route::ChangePassword,
+        ];
+        let mut known = self.arriving().zip(ROUTES);
+        known.find_map(|(known, route)| (known == path).then_some(route))
+    }
+}
+
+/// Without a slash at its end, so that something can follow.
+fn below(path: &str) -> &str {
+    path.strip_suffix('/').unwrap_or(path)
+}
+
+/// One spelling, and nothing that HTML, a header line or a browser would read as something else:
+/// `//evil.example` is another host, and so is `/\evil.example` (W8).
+fn check(path: &str) -> Result<(), InvalidPath> {
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let plain =
+        |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(unreserved);
+    let inside = path.strip_prefix('/').ok_or(InvalidPath)?;
+    let plain = inside.is_empty() || below(inside).split('/').all(plain);
+    if path.len() > MAX_PATH_BYTES || !plain {
+        return Err(InvalidPath);
+    }
+    Ok(())
+}
+
+/// The address of a page to link to: a path of this site, or a page on https. Configuration only:
+/// no request says where anything leads to.
+pub(crate) fn check_target(target: &str) -> Result<(), InvalidPath> {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~=&".contains(&byte);
+    if !query.bytes().all(plain) {
+        return Err(InvalidPath);
+    }
+    if path.starts_with("https://") {
+        return LinkBase::parse(path).map(|_| ()).map_err(|_| InvalidPath);
+    }
+    check(path)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+    use super::*;
+
+    fn of(base: &str) -> Paths {
+        Paths::of(&LinkBase::parse(base).unwrap())
+    }
+
+    #[test]
+    fn paths_stand_beside_the_page_that_links_lead_to() {
+        for (base, choose, ask, done) in [
+            (
+                "https://a.example/reset",
+                "/reset",
+                "/forgot-password",
+                "/reset/done",
+            ),
+            (
+                "https://a.example/x/reset/",
+                "/x/reset/",
+                "/x/forgot-password",
+                "/x/reset/done",
+            ),
+            ("https://a.example/", "/", "/forgot-password", "/done"),
+        ] {
+            let paths = of(base);
+            assert_eq!((paths.choose(), paths.ask()), (choose, ask));
+            assert_eq!(paths.done(), done);
+            assert_eq!(paths.route(choose), Some(Route::Choose));
+            assert_eq!(paths.route(ask), Some(Route::Ask));
+            assert_eq!(paths.route(done), Some(Route::Done));
+            assert_eq!(paths.route(CHANGE_PASSWORD), Some(Route::ChangePassword));
+            assert_eq!(paths.route("/nowhere"), None);
+        }
+    }
+
+    #[test]
+    fn a_stripped_prefix_is_written_but_not_read() {
+        let paths = Paths::under("/auth").unwrap().stripped("/auth").unwrap();
+        assert_eq!(paths.choose(), "/auth/reset-password");
+        assert_eq!(paths.route("/reset-password"), Some(Route::Choose));
+        assert_eq!(paths.route("/auth/reset-password"), None);
+        assert!(Paths::under("/auth").unwrap().stripped("/au").is_err());
+        assert!(Paths::under("/auth").unwrap().stripped("/other").is_err());
+        for taken in ["/reset-password/", "/reset-password/done", CHANGE_PASSWORD] {
+            assert!(
+                Paths::under("/").unwrap().ask_at(taken).unwrap().collide(),
+                "{taken}"
+            );
+        }
+        assert!(of("https://a.example/forgot-password").collide());
+        assert!(!of("https://a.example/").collide());
+        let paths = Paths::under("").unwrap().ask_at("/forgot").unwrap();
+        assert_eq!(paths.route("/forgot/sent"), Some(Route::Sent));
+    }
+
+    #[test]
+    fn w8_only_plain_paths_and_https_pages_are_linked_to() {
+        for good in [
+            "/login",
+            "/login?reset=done",
+            "/",
+            "https://app.example.org/login",
+        ] {
+            assert_eq!(check_target(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "login",
+            "//evil.example",
+            "/\\evil.example",
+            "//",
+            "/a//b",
+            "/../a",
+            "https:evil.example",
+            "https://app.example.org@evil.example/",
+            "http://app.example.org/login",
+            "javascript:alert(1)",
+            "/login?next=//evil.example",
+            "/login\r\nSet-Cookie: a=b",
+            "/login\"",
+        ] {
+            assert_eq!(check_target(bad), Err(InvalidPath), "{bad:?}");
+        }
+        for bad in ["//", "//evil.example", "/a//", "/a//b", "a"] {
+            assert!(Paths::under(bad).is_err(), "{bad}");
+            assert!(Paths::under("").unwrap().ask_at(bad).is_err(), "{bad}");
+        }
+        assert!(Paths::under("auth").is_err());
+    }
+}

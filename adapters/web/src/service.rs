@@ -1,0 +1,468 @@
+//! One request in, one answer out: [`ResetWeb`].
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use password_reset::ResetFlow;
+use password_reset::account::{Client, Identifier};
+use password_reset::flow::Verified;
+use password_reset::password::PasswordRejected;
+use password_reset::secrecy::ExposeSecret;
+use password_reset::text::{Language, Texts};
+
+use crate::answer::{self, Answer};
+use crate::body::{Ask, ChooseForm, ChooseJson, Format, token_of_query};
+use crate::builder::Builder;
+use crate::client::Proxies;
+use crate::handoff::{self, Handoff};
+use crate::headers::add_page_headers;
+use crate::language;
+use crate::origin::Origins;
+use crate::page::{Choose, Page, Render, View};
+use crate::paths::{Paths, Route};
+use crate::problem::Problem;
+
+/// The pages and the JSON of one [`ResetFlow`].
+///
+/// Cheap to clone; all clones share everything. `Debug` prints nothing of what is plugged in.
+#[derive(Clone)]
+pub struct ResetWeb {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) flow: ResetFlow,
+    pub(crate) paths: Paths,
+    pub(crate) https: bool,
+    pub(crate) origins: Origins,
+    pub(crate) proxies: Proxies,
+    /// Whether the operator was told of a proxy that is not among them.
+    pub(crate) told: AtomicBool,
+    pub(crate) handoff: Handoff,
+    pub(crate) texts: Arc<Texts>,
+    pub(crate) language: Language,
+    pub(crate) render: Box<dyn Render>,
+    /// The paths of the two files, with the version of what is in them.
+    pub(crate) style: String,
+    pub(crate) script: String,
+    pub(crate) login: String,
+    pub(crate) full_address: bool,
+    pub(crate) body_timeout: Duration,
+}
+
+/// Who asks, in what language, and what for an answer is liked.
+struct Visitor {
+    client: Client,
+    language: Language,
+    json: bool,
+}
+
+impl ResetWeb {
+    /// Starts with the flow whose pages these are.
+    pub fn builder(flow: ResetFlow) -> Builder {
+        Builder::new(flow)
+    }
+
+    /// Answers one request. `peer` is the address of the connection, if there is one.
+    ///
+    /// For a framework without glue of its own: read at most
+    /// [`MAX_BODY_BYTES`](crate::MAX_BODY_BYTES), in at most [`body_timeout`](Self::body_timeout);
+    /// answer what is longer or slower with [`refuse`](Self::refuse). Run this on a task of its
+    /// own, so that a client that hangs up does not cut a change in the middle. (The worker would
+    /// finish it, two minutes later.) The answer to `HEAD` has the body of `GET`, which every HTTP
+    /// server leaves out.
+    pub async fn respond<B>(&self, request: Request<B>, peer: Option<IpAddr>) -> Response<Bytes>
+    where
+        B: AsRef<[u8]>,
+    {
+        let (parts, body) = request.into_parts();
+        let visitor = self.visitor(&parts, peer);
+        let answer = self.route(&parts, body.as_ref(), &visitor).await;
+        let answer = answer.unwrap_or_else(|problem| self.problem(&problem, &visitor));
+        self.finish(answer, visitor.language)
+    }
+
+    /// The answer to a request that the server could not read: [`Problem::TooLarge`],
+    /// [`Problem::Timeout`], [`Problem::Malformed`].
+    pub fn refuse(&self, request: &Parts, problem: &Problem) -> Response<Bytes> {
+        let visitor = self.visitor(request, None);
+        let answer = self.problem(problem, &visitor);
+        self.finish(answer, visitor.language)
+    }
+
+    /// What to answer when [`respond`](Self::respond) panicked: some part that was plugged in did.
+    #[cfg(any(feature = "axum", feature = "actix"))]
+    pub(crate) fn after_panic(&self, request: &Parts) -> Response<Bytes> {
+        let route = self.paths().route(request.uri.path());
+        let changing = request.method == Method::POST && route == Some(Route::Choose);
+        let problem = match changing {
+            true => Problem::Uncertain,
+            false => Problem::Unavailable,
+        };
+        self.refuse(request, &problem)
+    }
+
+    /// Whether a request comes from one of the site's own pages, or from no browser. For your own
+    /// forms, such as the one to log in: refuse the others.
+    pub fn is_own_origin(&self, headers: &HeaderMap) -> bool {
+        self.shared.origins.allows(headers)
+    }
+
+    /// The client of a request, as the configured proxies tell it. For your own limits.
+    pub fn client(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Client {
+        let proxies = &self.shared.proxies;
+        if proxies.miss(headers) && !self.shared.told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "a forwarding header came, and no proxies are configured: if there is one in \
+                 front, all clients share its address and so its limits"
+            );
+        }
+        proxies.client(headers, peer)
+    }
+
+    /// The language of a request's visitor.
+    pub fn language(&self, headers: &HeaderMap) -> Language {
+        language::accepted(headers).unwrap_or(self.shared.language)
+    }
+
+    /// Where the pages are.
+    pub fn paths(&self) -> &Paths {
+        &self.shared.paths
+    }
+
+    /// The path of the style sheet, with its version, for your own pages.
+    pub fn style(&self) -> &str {
+        &self.shared.style
+    }
+
+    /// Whether the site is on https.
+    pub fn is_https(&self) -> bool {
+        self.shared.https
+    }
+
+    /// How long a body may take to arrive.
+    pub fn body_timeout(&self) -> Duration {
+        self.shared.body_timeout
+    }
+
+    fn visitor(&self, request: &Parts, peer: Option<IpAddr>) -> Visitor {
+        let headers = &request.headers;
+        Visitor {
+            client: self.client(headers, peer),
+            language: self.language(headers),
+            json: answer::likes_json(headers),
+        }
+    }
+
+    async fn route(
+        &self,
+        request: &Parts,
+        body: &[u8],
+        visitor: &Visitor,
+    ) -> Result<Answer, Problem> {
+        let paths = self.paths();
+        let route = paths.route(request.uri.path()).ok_or(Problem::NotFound)?;
+        let post = match (&request.method, route) {
+            (&Method::GET | &Method::HEAD, _) => false,
+            (&Method::POST, Route::Ask | Route::Choose) => true,
+            (_, Route::Ask | Route::Choose) => {
+                return Err(Problem::MethodNotAllowed {
+                    allow: "GET, HEAD, POST",
+                });
+            }
+            _ => return Err(Problem::MethodNotAllowed { allow: "GET, HEAD" }),
+        };
+        if post {
+            // The second defence; the first is that the cookie is `SameSite=Lax`, so that another
+            // site's POST comes without it.
+            if !self.is_own_origin(&request.headers) {
+                return Err(Problem::CrossSite);
+            }
+            let format = Format::of(&request.headers).ok_or(Problem::UnsupportedMediaType)?;
+            return match route {
+                Route::Ask => self.ask(format.parse(body)?, visitor).await,
+                _ => self.choose(format, &request.headers, body, visitor).await,
+            };
+        }
+        let is_version = |address: &str| {
+            let asked = request.uri.query();
+            asked.is_some() && asked == address.split_once('?').map(|(_, version)| version)
+        };
+        match route {
+            Route::Ask => Ok(self.page(StatusCode::OK, Page::Ask, visitor.language)),
+            Route::Sent => Ok(self.page(StatusCode::OK, Page::Sent, visitor.language)),
+            Route::Done => Ok(self.page(StatusCode::OK, Page::Done, visitor.language)),
+            Route::Choose => self.open(request, visitor).await,
+            Route::Style => Ok(Answer::file(
+                "text/css; charset=utf-8",
+                self.shared.render.style(),
+                is_version(&self.shared.style),
+            )),
+            Route::Script => Ok(Answer::file(
+                "text/javascript; charset=utf-8",
+                self.shared.render.script(),
+                is_version(&self.shared.script),
+            )),
+            // Never permanent: the page may move (R84).
+            Route::ChangePassword => Ok(Answer::see_other(paths.ask())),
+        }
+    }
+
+    /// Takes the request, and answers everybody alike. Who has an account is found out later, by
+    /// the worker, and told to nobody but the account's own mailbox.
+    async fn ask(&self, ask: Ask, visitor: &Visitor) -> Result<Answer, Problem> {
+        // What cannot be an identifier belongs to nobody, and nobody gets this same answer.
+        if let Ok(identifier) = Identifier::parse(pasted(&ask.identifier)) {
+            self.shared
+                .flow
+                .request(&identifier, &visitor.client)
+                .await?;
+        }
+        Ok(if visitor.json {
+            Answer::status(StatusCode::ACCEPTED, "accepted")
+        } else {
+            // Loading it again does not ask again.
+            Answer::see_other(&self.paths().sent())
+        })
+    }
+
+    /// Shows the form, and spends nothing: mail scanners open every link before its owner does (W36).
+    ///
+    /// A link comes here twice. First with the token in its address, which is moved into a cookie
+    /// at once, so that it stays in no history, log or `Referer` (R81). Then without it.
+    async fn open(&self, request: &Parts, visitor: &Visitor) -> Result<Answer, Problem> {
+        let shared = &*self.shared;
+        if let Some(token) = token_of_query(request.uri.query().unwrap_or_default()) {
+            // Only what has the form of a token goes into a cookie; whether it is one is found out
+            // on the clean address. What has not leaves the cookie of before: any page can send a
+            // browser here with nonsense.
+            let cookie = shared.handoff.keep(&token, shared.flow.link_life());
+            let cookie = cookie.ok_or(Problem::Invalid)?;
+            return Ok(Answer::see_other(shared.paths.choose()).cookie(&cookie));
+        }
+        let token = shared.handoff.token(&request.headers);
+        let token = token.ok_or(Problem::LinkMissing)?;
+        match shared.flow.verify(&token, &visitor.client).await {
+            Ok(verified) => Ok(self.form(&token, &Owner::of(&verified), None, visitor)),
+            Err(error) => Ok(self.ended(error.into(), visitor)),
+        }
+    }
+
+    /// Sets the new password. Logs nobody in: who can read the mail has not shown to know the
+    /// password, nor a second factor (R65).
+    async fn choose(
+        &self,
+        format: Format,
+        headers: &HeaderMap,
+        body: &[u8],
+        visitor: &Visitor,
+    ) -> Result<Answer, Problem> {
+        let shared = &*self.shared;
+        if format == Format::Json {
+            let json: ChooseJson = format.parse(body)?;
+            self.change(
+                json.token.expose_secret(),
+                json.password.expose_secret(),
+                visitor,
+            )
+            .await
+            .map_err(|(problem, _)| problem)?;
+            return Ok(if visitor.json {
+                Answer::status(StatusCode::OK, "changed")
+            } else {
+                Answer::see_other(&shared.paths.done())
+            });
+        }
+        let form: ChooseForm = format.parse(body)?;
+        let token = shared.handoff.token(headers).ok_or(Problem::LinkMissing)?;
+        if !handoff::is_sealed(&token, &form.form) {
+            return Err(Problem::OtherLink);
+        }
+        match self
+            .change(&token, form.password.expose_secret(), visitor)
+            .await
+        {
+            Ok(()) => {
+                let answer = if visitor.json {
+                    Answer::status(StatusCode::OK, "changed")
+                } else {
+                    Answer::see_other(&shared.paths.done())
+                };
+                Ok(answer.cookie(&shared.handoff.forget()))
+            }
+            Err((Problem::Rejected(rejected), Some(owner))) if !visitor.json => {
+                Ok(self.form(&token, &owner, Some(&rejected), visitor))
+            }
+            Err((problem, _)) => Ok(self.ended(problem, visitor)),
+        }
+    }
+
+    async fn change(
+        &self,
+        token: &str,
+        password: &str,
+        visitor: &Visitor,
+    ) -> Result<(), (Problem, Option<Owner>)> {
+        let verified = self.shared.flow.verify(token, &visitor.client).await;
+        let verified = verified.map_err(|error| (error.into(), None))?;
+        let owner = Owner::of(&verified);
+        // Judged before anything is spent: the link survives every password that is refused.
+        match verified.parse_password(password) {
+            Ok(password) => match verified.complete(password).await {
+                // Whatever is not settled yet, such as a session that could not be ended, the
+                // worker finishes. The password is changed.
+                Ok(_) => Ok(()),
+                Err(error) => Err((error.into(), Some(owner))),
+            },
+            Err(rejected) => Err((Problem::Rejected(rejected), Some(owner))),
+        }
+    }
+
+    fn form(
+        &self,
+        token: &str,
+        owner: &Owner,
+        rejected: Option<&PasswordRejected>,
+        visitor: &Visitor,
+    ) -> Answer {
+        let policy = self.shared.flow.policy();
+        let page = Page::Choose(Choose {
+            account: owner.masked.as_deref(),
+            username: owner.full.as_deref().filter(|_| self.shared.full_address),
+            form: &handoff::seal(token),
+            min: policy.min(),
+            max: policy.max(),
+            second_factor: owner.second_factor,
+            rejected,
+        });
+        let status = match rejected {
+            None => StatusCode::OK,
+            Some(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        // Who holds a good token is shown the account's own language.
+        self.page(status, page, owner.language.unwrap_or(visitor.language))
+    }
+
+    /// A problem with a link; where the link is dead, its cookie goes too.
+    fn ended(&self, problem: Problem, visitor: &Visitor) -> Answer {
+        let answer = self.problem(&problem, visitor);
+        match problem {
+            Problem::Invalid | Problem::Expired => answer.cookie(&self.shared.handoff.forget()),
+            _ => answer,
+        }
+    }
+
+    fn problem(&self, problem: &Problem, visitor: &Visitor) -> Answer {
+        // No page but the form says why a password was refused, and who sent JSON has no form.
+        let json = visitor.json || matches!(problem, Problem::Rejected(_));
+        let answer = if json {
+            answer::problem_json(
+                problem,
+                &self.shared.texts,
+                visitor.language,
+                &self.view_of(problem, visitor.language),
+            )
+        } else {
+            self.page(problem.status(), Page::Problem(problem), visitor.language)
+        };
+        answer.because_of(problem)
+    }
+
+    fn view_of<'a>(&'a self, problem: &'a Problem, language: Language) -> View<'a> {
+        self.view(Page::Problem(problem), language)
+    }
+
+    pub(crate) fn view<'a>(&'a self, page: Page<'a>, language: Language) -> View<'a> {
+        let shared = &*self.shared;
+        View {
+            page,
+            language,
+            site: shared.flow.site(),
+            paths: &shared.paths,
+            login: &shared.login,
+            style: &shared.style,
+            script: &shared.script,
+            life: shared.flow.link_life(),
+            texts: &shared.texts,
+        }
+    }
+
+    fn page(&self, status: StatusCode, page: Page<'_>, language: Language) -> Answer {
+        match self.shared.render.page(&self.view(page, language)) {
+            Ok(html) => Answer::html(status, html, language),
+            Err(error) => {
+                tracing::error!(
+                    error = &*error as &(dyn std::error::Error + 'static),
+                    "a page could not be rendered"
+                );
+                Answer::bare()
+            }
+        }
+    }
+
+    fn finish(&self, answer: Answer, language: Language) -> Response<Bytes> {
+        let mut response = answer.into_response();
+        let cached = response.headers_mut().remove(header::CACHE_CONTROL);
+        add_page_headers(response.headers_mut(), self.shared.https);
+        let headers = response.headers_mut();
+        match cached {
+            Some(cached) => {
+                headers.insert(header::CACHE_CONTROL, cached);
+            }
+            None => {
+                headers.insert(
+                    header::VARY,
+                    HeaderValue::from_static("Accept, Accept-Language, Cookie"),
+                );
+                headers
+                    .entry(header::CONTENT_LANGUAGE)
+                    .or_insert(HeaderValue::from_static(language.tag()));
+            }
+        }
+        response
+    }
+}
+
+/// Without what comes along from a mail or a table when an address is copied.
+fn pasted(identifier: &str) -> &str {
+    identifier.trim_matches(|c: char| {
+        c.is_whitespace()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202c}' | '\u{2060}'
+                | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    })
+}
+
+/// What the form says about whose password it changes.
+struct Owner {
+    masked: Option<String>,
+    full: Option<String>,
+    second_factor: bool,
+    language: Option<Language>,
+}
+
+impl Owner {
+    fn of(verified: &Verified) -> Self {
+        Self {
+            masked: verified.masked_address(),
+            full: verified
+                .address()
+                .map(|address| address.as_str().to_owned()),
+            second_factor: verified.has_second_factor(),
+            language: verified.locale().and_then(Language::of_tag),
+        }
+    }
+}
+
+impl std::fmt::Debug for ResetWeb {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResetWeb")
+            .field("paths", &self.shared.paths)
+            .finish_non_exhaustive()
+    }
+}

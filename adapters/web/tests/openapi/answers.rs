@@ -1,0 +1,153 @@
+//! Every answer that is documented, given once, and compared with its documentation.
+
+use std::time::Duration;
+
+use http::request::Builder;
+use http::{Method, Request, header};
+use password_reset::clock::Timestamp;
+use password_reset::error::BoxError;
+use password_reset::flow::Limits;
+use password_reset::limit::{Decision, LimitKey, Quota, RateLimiter, Unlimited};
+use password_reset_web::{MAX_BODY_BYTES, Problem};
+use serde_json::Value;
+
+use crate::reader::{JSON, PROBLEM, Reader};
+use crate::world::{DENIED, GOOD, GUARDED, World};
+
+const ASK: &str = "/forgot-password";
+const CHOOSE: &str = "/reset-password";
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Lets nobody in.
+struct Closed;
+
+#[password_reset::async_trait]
+impl RateLimiter for Closed {
+    async fn check(&self, _: &LimitKey, _: &Quota, _: Timestamp) -> Result<Decision, BoxError> {
+        let retry_after = Duration::from_millis(1_500);
+        Ok(Decision::Deny { retry_after })
+    }
+
+    async fn clear(&self, _: &LimitKey) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+fn post(path: &str, kind: &str) -> Builder {
+    Request::post(path).header(header::CONTENT_TYPE, kind)
+}
+
+fn with_cookie(request: Builder, token: &str) -> Builder {
+    request.header(header::COOKIE, format!("__Host-password-reset={token}"))
+}
+
+fn form(seal: &str, password: &str) -> String {
+    format!("form={seal}&password={}", password.replace(' ', "+"))
+}
+
+fn json(token: &str, password: &str) -> String {
+    serde_json::json!({ "token": token, "password": password }).to_string()
+}
+
+#[tokio::test]
+async fn every_documented_answer_is_given_and_no_other() {
+    let world = World::new(Unlimited, Limits::default());
+    let closed = World::new(Closed, Limits::default());
+    let mut reader = Reader::new();
+    let paths: Vec<_> = world.web.paths().arriving().collect();
+
+    for path in &paths {
+        for method in [Method::GET, Method::HEAD, Method::PUT, Method::OPTIONS] {
+            let request = Request::builder().method(method).uri(path);
+            reader.send(&world, request, "").await;
+        }
+    }
+    for method in [Method::GET, Method::HEAD] {
+        let open = |query: &str| {
+            let request = Request::builder().method(&method);
+            request.uri(format!("{CHOOSE}{query}"))
+        };
+        let with_cookie = |token: &str| with_cookie(open(""), token);
+        let token = world.token("ada").await;
+        let link = format!("?token={token}");
+        reader.send(&world, open(&link), "").await;
+        reader.send(&world, open("?token=nonsense"), "").await;
+        reader.send(&world, with_cookie(&token), "").await;
+        reader.send(&closed, with_cookie(&token), "").await;
+        world.faults.always_fail();
+        reader.send(&world, with_cookie(&token), "").await;
+        world.faults.heal();
+        world.clock.advance(Duration::from_secs(1_860));
+        reader.send(&world, with_cookie(&token), "").await;
+        reader.refuse(&world, method.clone(), CHOOSE, &Problem::InUse);
+    }
+
+    for path in [ASK, CHOOSE] {
+        let long = "a".repeat(MAX_BODY_BYTES + 1);
+        reader.send(&world, post(path, FORM), &long).await;
+        reader.send(&world, post(path, FORM), "").await;
+        reader.send(&world, post(path, JSON), "{}").await;
+        reader.send(&world, post(path, "text/plain"), "").await;
+        let other = post(path, FORM).header("sec-fetch-site", "cross-site");
+        reader.send(&world, other, "").await;
+        for problem in [Problem::Timeout, Problem::Unavailable] {
+            reader.refuse(&world, Method::POST, path, &problem);
+        }
+    }
+    reader.refuse(&world, Method::POST, CHOOSE, &Problem::Uncertain);
+
+    for identifier in ["ada@example.com", "nobody@example.com", "", "%00"] {
+        let body = format!("identifier={identifier}");
+        reader.send(&world, post(ASK, FORM), &body).await;
+    }
+    let ada = r#"{"identifier":"ada@example.com"}"#;
+    reader.send(&world, post(ASK, JSON), ada).await;
+    reader.send(&closed, post(ASK, JSON), ada).await;
+
+    let nobody = json(&"A".repeat(64), GOOD);
+    reader.send(&world, post(CHOOSE, JSON), &nobody).await;
+    reader.send(&closed, post(CHOOSE, JSON), &nobody).await;
+    for user in [DENIED, GUARDED] {
+        let body = json(&world.token(user).await, GOOD);
+        reader.send(&world, post(CHOOSE, JSON), &body).await;
+    }
+    let (token, seal) = world.opened("bob").await;
+    let by_form = || with_cookie(post(CHOOSE, FORM), &token);
+    reader
+        .send(&world, post(CHOOSE, FORM), &form(&seal, GOOD))
+        .await;
+    reader.send(&world, by_form(), &form("another", GOOD)).await;
+    reader.send(&world, by_form(), &form(&seal, "short")).await;
+    world.faults.always_fail();
+    reader.send(&world, by_form(), &form(&seal, GOOD)).await;
+    world.faults.heal();
+    // Once as a program, and then as a browser, to whom the link is spent.
+    reader.send(&world, by_form(), &form(&seal, GOOD)).await;
+    let (token, seal) = world.opened("eve").await;
+    let request = with_cookie(post(CHOOSE, FORM), &token);
+    let request = request.body(form(&seal, GOOD)).unwrap();
+    reader.send_as_is(&world, request).await;
+    let late = json(&world.token("carol").await, GOOD);
+    world.clock.advance(Duration::from_secs(1_860));
+    reader.send(&world, post(CHOOSE, JSON), &late).await;
+    for problem in [Problem::InUse, Problem::Busy] {
+        reader.refuse(&world, Method::POST, CHOOSE, &problem);
+    }
+
+    assert_eq!(reader.seen(), &reader.documented());
+}
+
+#[tokio::test]
+async fn a_refused_password_is_explained_to_whoever_sent_json() {
+    let world = World::new(Unlimited, Limits::default());
+    let body = json(&world.token("ada").await, "short");
+    for accept in ["text/html", "*/*", JSON] {
+        let request = post(CHOOSE, JSON).header(header::ACCEPT, accept);
+        let request = request.body(body.clone()).unwrap();
+        let answer = world.web.respond(request, None).await;
+        assert_eq!(answer.headers()[header::CONTENT_TYPE], PROBLEM, "{accept}");
+        let told: Value = serde_json::from_slice(answer.body()).unwrap();
+        assert_eq!(told["violations"][0]["code"], "too_short");
+        assert_eq!(told["violations"][0]["min"], 15);
+    }
+}

@@ -1,0 +1,114 @@
+//! A service in memory, with accounts whose links are on their way.
+
+use std::sync::Arc;
+
+use http::Request;
+use password_reset::ResetFlow;
+use password_reset::account::{Account, Address, Credential, UserId};
+use password_reset::flow::{Limits, Parts};
+use password_reset::limit::RateLimiter;
+use password_reset::mail::{LinkBase, Mailbox, Site};
+use password_reset::memory::{MemoryQueue, MemoryTokens};
+use password_reset::password::{HashPool, PasswordHash};
+use password_reset::recovery::{Recovery, RecoveryAttempt, RecoveryPolicy};
+use password_reset::testing::{
+    Faults, Faulty, InsecureHasher, ManualClock, MemoryUsers, Outbox, SeededRandom, issue,
+};
+use password_reset::token::{Key, KeyId, Keyring};
+use password_reset_web::ResetWeb;
+
+pub(crate) struct World {
+    pub(crate) flow: ResetFlow,
+    pub(crate) web: ResetWeb,
+    pub(crate) clock: ManualClock,
+    /// Around the tokens.
+    pub(crate) faults: Faults,
+    users: MemoryUsers,
+}
+
+/// The account whose password is not set with a mail.
+pub(crate) const DENIED: &str = "denied";
+/// The account that needs a second factor first.
+pub(crate) const GUARDED: &str = "guarded";
+
+/// A password that no policy minds.
+pub(crate) const GOOD: &str = "a quiet harbour at dawn";
+
+struct ByName;
+
+#[password_reset::async_trait]
+impl RecoveryPolicy for ByName {
+    async fn decide(
+        &self,
+        attempt: &RecoveryAttempt<'_>,
+    ) -> Result<Recovery, password_reset::error::BoxError> {
+        Ok(match attempt.account.id.as_str() {
+            DENIED => Recovery::Deny,
+            GUARDED => Recovery::StepUp,
+            _ => Recovery::Allow,
+        })
+    }
+}
+
+impl World {
+    pub(crate) fn new(limiter: impl RateLimiter, limits: Limits) -> Self {
+        let (users, clock, faults) = Default::default();
+        let tokens = Faulty::sharing(MemoryTokens::default(), &faults);
+        let flow = ResetFlow::builder(Parts {
+            // On https, as the document says, whatever the tests come by.
+            site: Site::new(
+                "Example",
+                LinkBase::parse("https://app.example.com/reset-password").unwrap(),
+                "support@example.com",
+                Mailbox::new(Address::parse("noreply@example.com").unwrap()),
+            )
+            .unwrap(),
+            keyring: Keyring::new(Key::new(KeyId(1), &[7; 32]).unwrap()),
+            users: Arc::new(MemoryUsers::clone(&users)),
+            tokens: Arc::new(tokens),
+            queue: Arc::new(MemoryQueue::default()),
+            mailer: Arc::new(Outbox::default()),
+            limiter: Arc::new(limiter),
+        })
+        .hashing(HashPool::new(InsecureHasher).unwrap())
+        .recovery(ByName)
+        .limits(limits)
+        .clock(ManualClock::clone(&clock))
+        .random(SeededRandom::new(1))
+        .build()
+        .unwrap();
+        let web = ResetWeb::builder(flow.clone()).build().unwrap();
+        Self {
+            flow,
+            web,
+            clock,
+            faults,
+            users,
+        }
+    }
+
+    /// A good token of a fresh account.
+    pub(crate) async fn token(&self, user: &str) -> String {
+        let address = Address::parse(&format!("{user}@example.com")).unwrap();
+        let hash = PasswordHash::parse("$insecure$00$the-hash-before").unwrap();
+        let account = Account::new(UserId::parse(user).unwrap(), Credential::Password(hash))
+            .verified(address.clone());
+        self.users.add(account.clone());
+        let token = issue(&self.flow, &account, &address).await.unwrap();
+        token.expose().to_owned()
+    }
+
+    /// The same, opened in a browser: the token in its cookie, and the hidden field of its form.
+    pub(crate) async fn opened(&self, user: &str) -> (String, String) {
+        let token = self.token(user).await;
+        let request = Request::get("/reset-password")
+            .header("cookie", format!("__Host-password-reset={token}"))
+            .body("")
+            .unwrap();
+        let page = self.web.respond(request, None).await.into_body();
+        let page = std::str::from_utf8(&page).unwrap();
+        let (_, rest) = page.split_once("name=\"form\" value=\"").unwrap();
+        let (seal, _) = rest.split_once('"').unwrap();
+        (token, seal.to_owned())
+    }
+}
