@@ -64,6 +64,11 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "URL")]
     pub(crate) link_base: Option<String>,
 
+    /// How many proxies stand between the clients and this server. The last so many entries of
+    /// `X-Forwarded-For` are believed; without this flag, none.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) proxies: usize,
+
     /// Where the key is kept, created at the first start. All processes on one database need the
     /// same.
     #[arg(long, value_name = "PATH")]

@@ -4,13 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{ConnectInfo, Query, State};
-use axum::http::StatusCode;
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum_extra::extract::CookieJar;
 use password_reset::Timestamp;
-use password_reset::account::{Account, Credential, Identifier, Status};
+use password_reset::account::{Account, Client, Credential, Identifier, Status};
 use password_reset::error::BoxError;
 use password_reset::limit::{Decision, LimitKey, Quota, RateLimiter};
 use password_reset::password::{Candidate, HashPool, PasswordHash, Policy, PoolError};
@@ -19,18 +18,12 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::app::App;
-use crate::forgot::client;
 use crate::form::{StrictForm, secret};
 use crate::keys;
 use crate::pages;
 use crate::problem::Problem;
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-#[derive(Deserialize)]
-pub(crate) struct Notice {
-    reset: Option<String>,
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,17 +33,14 @@ pub(crate) struct LoginForm {
     password: SecretString,
 }
 
-pub(crate) async fn form(notice: Result<Query<Notice>, QueryRejection>) -> Html<String> {
-    let reset = notice.ok().and_then(|Query(notice)| notice.reset);
-    pages::login(match reset.as_deref() {
-        Some("done") => pages::Login::AfterReset,
-        _ => pages::Login::Fresh,
-    })
+pub(crate) async fn form() -> Html<String> {
+    pages::login(false)
 }
 
 pub(crate) async fn log_in(
     State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
     jar: CookieJar,
     StrictForm(form): StrictForm<LoginForm>,
 ) -> Result<Response, Problem> {
@@ -61,7 +51,8 @@ pub(crate) async fn log_in(
     ) else {
         return Ok(wrong());
     };
-    app.logins.charge(&identifier, peer).await?;
+    let client = app.web.client(&headers, Some(peer.ip()));
+    app.logins.charge(&identifier, &client).await?;
     let account = app.users.find(&identifier).await?;
     let Some((account, stored)) = app.logins.check(account, candidate).await? else {
         return Ok(wrong());
@@ -80,7 +71,7 @@ pub(crate) async fn log_out(
 }
 
 fn wrong() -> Response {
-    let page = pages::login(pages::Login::Wrong);
+    let page = pages::login(true);
     (StatusCode::UNAUTHORIZED, page).into_response()
 }
 
@@ -112,8 +103,8 @@ impl Logins {
     }
 
     /// Charges the source and the identifier, known or not.
-    async fn charge(&self, identifier: &Identifier, peer: SocketAddr) -> Result<(), Problem> {
-        let source = format!("{:?}", client(peer).prefix());
+    async fn charge(&self, identifier: &Identifier, client: &Client) -> Result<(), Problem> {
+        let source = format!("{:?}", client.prefix());
         let name = identifier.canonical();
         for (label, subject, quota) in [
             ("source", source, Quota::new(60, MINUTE)),

@@ -6,8 +6,7 @@
 //!   write no store at all; for users that are elsewhere, the page of `UserStore` holds one to copy,
 //!   and `examples/custom_store.rs` shows how a store proves itself.
 //! - [`sessions`]: no session begins behind the reset that ended all others.
-//! - [`forgot`] and [`reset`]: the four handlers.
-//! - [`headers`] and [`origin`]: what every page needs around them.
+//! - [`app`]: the ready-made pages beside its own.
 //! - [`start`]: how the parts are put together, started and stopped.
 //!
 //! What not to copy: [`mailbox`], which shows everybody's mail. It stands in for a mail server, and
@@ -16,9 +15,7 @@
 mod app;
 mod database;
 mod flags;
-mod forgot;
 mod form;
-mod headers;
 mod keys;
 mod login;
 mod mailbox;
@@ -26,7 +23,6 @@ mod origin;
 mod pages;
 mod problem;
 mod redis;
-mod reset;
 mod sessions;
 mod start;
 mod stop;

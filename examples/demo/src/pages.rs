@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::response::Html;
 use maud::{DOCTYPE, Markup, html};
-use password_reset::password::{PasswordRejected, Policy};
 
 use crate::mailbox::Mail;
 
+/// Dressed like the ready-made pages, with their style sheet.
 fn page(title: &str, content: Markup) -> Html<String> {
     let page = html! {
         (DOCTYPE)
@@ -15,12 +15,14 @@ fn page(title: &str, content: Markup) -> Html<String> {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
                 title { (title) " - Demo" }
-                link rel="stylesheet" href="/style.css";
+                link rel="icon" href="data:,";
+                link rel="stylesheet" href="/reset-password/style.css";
             }
             body {
-                nav { a href="/" { "Home" } }
                 main {
+                    p.service { a href="/" { "Demo" } }
                     h1 { (title) }
                     (content)
                 }
@@ -29,6 +31,13 @@ fn page(title: &str, content: Markup) -> Html<String> {
     };
     Html(page.into_string())
 }
+
+/// Added to the style sheet for the mailbox.
+pub(crate) const STYLE: &str = "
+article { margin: 0 0 1rem; padding: .75rem 1rem; border: 1px solid var(--line); border-radius: .4rem; }
+h2 { margin: 0; font-size: 1.1rem; }
+pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; font: inherit; }
+";
 
 pub(crate) fn home(who: Option<&str>) -> Html<String> {
     let content = html! {
@@ -44,24 +53,11 @@ pub(crate) fn home(who: Option<&str>) -> Html<String> {
     page("Welcome", content)
 }
 
-/// Why the login page is shown.
-#[derive(Clone, Copy, Eq, PartialEq)]
-pub(crate) enum Login {
-    Fresh,
-    AfterReset,
-    Wrong,
-}
-
-pub(crate) fn login(why: Login) -> Html<String> {
-    let note = match why {
-        Login::Fresh => None,
-        Login::AfterReset => {
-            Some("Your password is changed, and you are logged out everywhere. Log in with it.")
-        }
-        Login::Wrong => Some("The address or the password is wrong."),
-    };
+pub(crate) fn login(wrong: bool) -> Html<String> {
     let content = html! {
-        @if let Some(note) = note { p.note role="status" { (note) } }
+        @if wrong {
+            div.note role="alert" { p { "The address or the password is wrong." } }
+        }
         form method="post" action="/login" {
             label for="identifier" { "E-mail address" }
             input #identifier name="identifier" inputmode="email" autocomplete="username"
@@ -73,73 +69,6 @@ pub(crate) fn login(why: Login) -> Html<String> {
         p { a href="/forgot-password" { "Forgot your password?" } }
     };
     page("Log in", content)
-}
-
-pub(crate) fn forgot() -> Html<String> {
-    let content = html! {
-        p { "We mail you a link with which you can choose a new one." }
-        form method="post" action="/forgot-password" {
-            label for="identifier" { "E-mail address" }
-            input #identifier name="identifier" inputmode="email" autocomplete="username"
-                maxlength="254" required autofocus;
-            button { "Mail me a link" }
-        }
-    };
-    page("Forgot your password?", content)
-}
-
-/// The same bytes for everyone: what was typed is not repeated.
-pub(crate) fn asked() -> Html<String> {
-    let content = html! {
-        p { "If there is an account with this address, a mail is on its way to it." }
-        p { "The link in it works for 30 minutes. No mail? Look into the folder for spam, or wait a "
-            "minute and " a href="/forgot-password" { "ask again" } "." }
-    };
-    page("Check your mail", content)
-}
-
-pub(crate) fn reset(
-    policy: &Policy,
-    owner: Option<&str>,
-    rejected: Option<&PasswordRejected>,
-) -> Html<String> {
-    let (min, max) = (policy.min(), policy.max());
-    let rules = format!("minlength: {min}; maxlength: {max};");
-    let content = html! {
-        form method="post" action="/reset-password" {
-            @if let Some(owner) = owner {
-                label for="username" { "Account" }
-                // For people and password managers; without a name, so it is not sent.
-                input #username value=(owner) autocomplete="username" readonly;
-            }
-            label for="password" { "New password" }
-            @if let Some(rejected) = rejected {
-                ul #reasons.note role="alert" {
-                    @for reason in rejected.violations() { li { "Please " (reason) "." } }
-                }
-            }
-            p #hint { "At least " (min) " characters; several words are fine." }
-            // No upper limit here: browsers would cut what is pasted.
-            input #password name="password" type="password" autocomplete="new-password"
-                minlength=(min) passwordrules=(rules)
-                aria-describedby=(if rejected.is_some() { "reasons hint" } else { "hint" })
-                required autofocus;
-            button { "Set the password" }
-        }
-        p { "You will be logged out everywhere." }
-    };
-    page("Choose a new password", content)
-}
-
-pub(crate) fn dead_link(expired: bool) -> Html<String> {
-    let content = html! {
-        p {
-            @if expired { "This link has expired." }
-            @else { "This link is not valid, or it has been used." }
-        }
-        p { a href="/forgot-password" { "Ask for a new link" } }
-    };
-    page("Link not valid", content)
 }
 
 pub(crate) fn problem(title: &str, advice: &str) -> Html<String> {

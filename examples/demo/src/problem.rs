@@ -18,14 +18,8 @@ pub(crate) enum Problem {
     TooMany {
         retry_after: Duration,
     },
-    /// Another request uses the same link at this moment.
-    InUse,
-    /// This account cannot be recovered by mail alone.
-    Refused,
     /// Too busy, or a part of the demo failed.
     Unavailable,
-    /// Nobody knows yet whether the password was changed.
-    Uncertain,
 }
 
 impl IntoResponse for Problem {
@@ -52,32 +46,15 @@ impl IntoResponse for Problem {
                 "Too many requests",
                 "Please wait a while, then try again.",
             ),
-            Self::InUse => (
-                StatusCode::CONFLICT,
-                "In use",
-                "The link is being used at this moment. Please try again in two minutes.",
-            ),
-            Self::Refused => (
-                StatusCode::FORBIDDEN,
-                "Not possible by mail",
-                "This account needs more than a mail to be recovered. Please contact us.",
-            ),
             Self::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Not available",
                 "We are too busy at this moment. Nothing was changed; please try again.",
             ),
-            Self::Uncertain => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Not sure yet",
-                "Your password may have been changed. Try to log in with the new one; if that \
-                 fails, open the link again in two minutes.",
-            ),
         };
         let retry_after = match self {
             Self::TooMany { retry_after } => Some(retry_after),
             Self::Unavailable => Some(Duration::from_secs(1)),
-            Self::InUse | Self::Uncertain => Some(Duration::from_secs(120)),
             _ => None,
         };
         let mut response = (status, pages::problem(title, advice)).into_response();

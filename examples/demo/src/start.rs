@@ -17,6 +17,7 @@ use password_reset::queue::JobQueue;
 use password_reset_sqlx::{
     Driver, MySqlBackend, PostgresBackend, SqlAudit, SqlBackend, SqlUserStore, SqliteBackend,
 };
+use password_reset_web::{Forwarding, Proxies, ResetWeb, Theme};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
@@ -27,8 +28,10 @@ use crate::login::Logins;
 use crate::mailbox::Mailbox;
 use crate::sessions::Sessions;
 use crate::stop::Stop;
-use crate::{app, keys, redis, say, users};
+use crate::{app, keys, pages, redis, say, users};
 
+/// The page that links lead to; its neighbours are named in [`pages`].
+const RESET: &str = "/reset-password";
 /// How long each step of the stop may take.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -105,6 +108,9 @@ impl Demo {
             Some(base) => base,
             None => link_base(address)?,
         })?;
+        if base.path() != RESET {
+            return Err(format!("the demo's page is at {RESET}: --link-base must end so").into());
+        }
         let mailbox = Mailbox::new(&base, flags.mail_dir)?;
         let redis = match &flags.redis {
             Some(url) => Some(redis::connect(url, &flags.redis_prefix).await?),
@@ -149,10 +155,14 @@ impl Demo {
             Role::All | Role::Worker => Some(flow.worker().spawn(WorkerOptions::default())),
         };
         if let Some(listener) = listener {
+            let web = ResetWeb::builder(flow)
+                .proxies(Proxies::count(flags.proxies, Forwarding::XForwardedFor))
+                .render(Theme::default().add_style(pages::STYLE))
+                .build()?;
             let app = App {
+                web,
                 logins: Logins::new(limiter, hashing, &Policy::default()).await?,
                 sessions: Sessions::new(&database.pools),
-                flow,
                 users,
             };
             let router = app::router(app, loopback.then_some(mailbox));
@@ -229,11 +239,11 @@ fn link_base(address: SocketAddr) -> Result<String, BoxError> {
         return Err("links need an address to lead to: give --link-base, or a port".into());
     }
     Ok(match address.ip() {
-        IpAddr::V6(ip) if ip.is_loopback() => format!("http://[{ip}]:{port}/reset-password"),
-        ip if ip.is_loopback() => format!("http://{ip}:{port}/reset-password"),
+        IpAddr::V6(ip) if ip.is_loopback() => format!("http://[{ip}]:{port}{RESET}"),
+        ip if ip.is_loopback() => format!("http://{ip}:{port}{RESET}"),
         _ => {
             say("not a loopback address: links lead to this machine only, give --link-base");
-            format!("http://localhost:{port}/reset-password")
+            format!("http://localhost:{port}{RESET}")
         }
     })
 }

@@ -1,5 +1,6 @@
 //! A browser as small as HTTP allows: one connection a request, and a limit on its time.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -36,11 +37,18 @@ pub(crate) enum HangUp {
     After(Duration),
 }
 
+#[derive(Clone, Copy)]
+pub(crate) enum Body<'a> {
+    Form(&'a [(&'a str, &'a str)]),
+    /// An object of texts.
+    Json(&'a [(&'a str, &'a str)]),
+}
+
 pub(crate) struct Call<'a> {
     pub(crate) path: &'a str,
     pub(crate) cookie: Option<(&'a str, &'a str)>,
     /// A `GET` without, a `POST` with.
-    pub(crate) form: Option<&'a [(&'a str, &'a str)]>,
+    pub(crate) body: Option<Body<'a>>,
     pub(crate) hang_up: HangUp,
 }
 
@@ -49,7 +57,7 @@ impl Call<'_> {
         Call {
             path,
             cookie: None,
-            form: None,
+            body: None,
             hang_up: HangUp::Never,
         }
     }
@@ -66,8 +74,21 @@ impl Call<'_> {
     }
 
     async fn exchange(self, mut stream: TcpStream, address: SocketAddr) -> Option<Reply> {
-        let body = self.form.map(encode_form).unwrap_or_default();
-        let method = if self.form.is_some() { "POST" } else { "GET" };
+        let (method, kind, body) = match self.body {
+            None => ("GET", "", String::new()),
+            Some(Body::Form(fields)) => {
+                let kind = "application/x-www-form-urlencoded";
+                ("POST", kind, encode_form(fields))
+            }
+            Some(Body::Json(fields)) => {
+                let object: BTreeMap<_, _> = fields.iter().copied().collect();
+                (
+                    "POST",
+                    "application/json",
+                    serde_json::to_string(&object).ok()?,
+                )
+            }
+        };
         let mut request = format!(
             "{method} {} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n",
             self.path
@@ -75,8 +96,8 @@ impl Call<'_> {
         if let Some((name, value)) = self.cookie {
             request += &format!("Cookie: {name}={value}\r\n");
         }
-        if self.form.is_some() {
-            request += "Content-Type: application/x-www-form-urlencoded\r\n";
+        if !kind.is_empty() {
+            request += &format!("Content-Type: {kind}\r\n");
         }
         request += &format!("Content-Length: {}\r\n\r\n", body.len());
         let body = match self.hang_up {

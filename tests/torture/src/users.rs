@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::book::{Asked, Attempt, Book, Final, Request, Session, Tried};
-use crate::client::{Answer, Call, HangUp};
+use crate::client::{Answer, Body, Call, HangUp};
 use crate::facts::{address, spelling};
 use crate::fleet::Fleet;
 use crate::now;
@@ -218,7 +218,7 @@ impl User {
             let path = format!("/reset-password?token={}", link.token);
             let _ = Call::get(&path).send(to).await;
             let mut page = Call::get("/reset-password");
-            page.cookie = Some(("reset", &link.token));
+            page.cookie = Some(("__Host-password-reset", &link.token));
             let _ = page.send(to).await;
         }
     }
@@ -373,7 +373,7 @@ impl User {
                 ("password", password),
             ];
             let mut call = Call::get("/login");
-            call.form = Some(&form);
+            call.body = Some(Body::Form(&form));
             match call.send(to).await {
                 Answer::Reply(reply) if reply.leads_to("/") => {
                     return reply
@@ -426,9 +426,9 @@ impl User {
 pub(crate) async fn ask(to: SocketAddr, identifier: &str) -> Asked {
     let form = [("identifier", identifier)];
     let mut call = Call::get("/forgot-password");
-    call.form = Some(&form);
+    call.body = Some(Body::Form(&form));
     match call.send(to).await {
-        Answer::Reply(reply) if reply.status == 200 => Asked::Accepted,
+        Answer::Reply(reply) if reply.leads_to("/forgot-password/sent") => Asked::Accepted,
         Answer::Reply(_) => Asked::Refused,
         Answer::NotSent => Asked::NotSent,
         Answer::Lost => Asked::NoAnswer,
@@ -436,20 +436,19 @@ pub(crate) async fn ask(to: SocketAddr, identifier: &str) -> Asked {
 }
 
 async fn send_password(to: SocketAddr, token: &str, password: &str, hang_up: HangUp) -> Tried {
-    let form = [("password", password)];
+    let fields = [("token", token), ("password", password)];
     let call = Call {
         path: "/reset-password",
-        cookie: Some(("reset", token)),
-        form: Some(&form),
+        cookie: None,
+        body: Some(Body::Json(&fields)),
         hang_up,
     };
     match call.send(to).await {
-        Answer::Reply(reply) if reply.leads_to("/login?reset=done") => Tried::Done,
         Answer::Reply(reply) => match reply.status {
-            410 => Tried::Dead,
+            200 => Tried::Done,
+            404 => Tried::Dead,
             409 => Tried::InUse,
-            _ if reply.body.contains("may have been changed") => Tried::Uncertain,
-            503 => Tried::Unavailable,
+            503 if !reply.body.contains("\"uncertain\"") => Tried::Unavailable,
             // Any other page is not expected; a wrong guess here would hide a change.
             _ => Tried::Uncertain,
         },

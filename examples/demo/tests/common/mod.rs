@@ -1,4 +1,4 @@
-//! A running demo, and a browser as small as HTTP allows: it follows nothing by itself.
+//! A running demo.
 
 #![allow(
     dead_code,
@@ -12,17 +12,18 @@
 #[path = "../../../../tests/support/databases.rs"]
 pub(crate) mod servers;
 
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+#[path = "../../../../tests/support/http.rs"]
+mod http;
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[allow(unused_imports, reason = "no test uses all of this")]
+pub(crate) use http::{Browser, FORM, NEW_PASSWORD, encode};
 use servers::TestDatabase;
-
-pub(crate) const NEW_PASSWORD: &str = "a quiet harbour at dawn";
-pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The demo's own process, on a free port and a database of its own.
 pub(crate) struct Demo {
@@ -96,10 +97,7 @@ impl Demo {
     }
 
     pub(crate) fn browser(&self) -> Browser {
-        Browser {
-            address: self.address,
-            cookies: BTreeMap::new(),
-        }
+        Browser::new(self.address)
     }
 
     /// All mails, once there are so many.
@@ -133,7 +131,7 @@ impl Demo {
         let reply = self
             .browser()
             .post("/forgot-password", &[("identifier", identifier)]);
-        assert_eq!(reply.status, 200);
+        reply.leads_to("/forgot-password/sent");
         self.link(&self.mails(before + 1)[before])
     }
 
@@ -162,139 +160,4 @@ impl Drop for Demo {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-pub(crate) struct Browser {
-    address: SocketAddr,
-    pub(crate) cookies: BTreeMap<String, String>,
-}
-
-impl Browser {
-    pub(crate) fn get(&mut self, path: &str) -> Reply {
-        self.send("GET", path, &[], b"")
-    }
-
-    pub(crate) fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Reply {
-        let pairs = fields
-            .iter()
-            .map(|(name, value)| format!("{}={}", encode(name), encode(value)));
-        self.post_raw(path, pairs.collect::<Vec<_>>().join("&").as_bytes())
-    }
-
-    pub(crate) fn post_raw(&mut self, path: &str, body: &[u8]) -> Reply {
-        self.send("POST", path, &[("Content-Type", FORM)], body)
-    }
-
-    pub(crate) fn log_in(&mut self, identifier: &str, password: &str) -> Reply {
-        self.post(
-            "/login",
-            &[("identifier", identifier), ("password", password)],
-        )
-    }
-
-    pub(crate) fn send(
-        &mut self,
-        method: &str,
-        path: &str,
-        more: &[(&str, &str)],
-        body: &[u8],
-    ) -> Reply {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
-        if !more.iter().any(|(name, _)| *name == "Host") {
-            head += &format!("Host: {}\r\n", self.address);
-        }
-        for (name, value) in more {
-            head += &format!("{name}: {value}\r\n");
-        }
-        for (name, value) in &self.cookies {
-            head += &format!("Cookie: {name}={value}\r\n");
-        }
-        head += &format!("Content-Length: {}\r\n\r\n", body.len());
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(30)))
-            .unwrap();
-        stream.write_all(head.as_bytes()).unwrap();
-        stream.write_all(body).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let reply = Reply::read(&answer);
-        for cookie in reply.all("set-cookie") {
-            let (name, rest) = cookie.split_once('=').unwrap();
-            let value = rest.split(';').next().unwrap();
-            if rest.contains("Max-Age=0") {
-                self.cookies.remove(name);
-            } else {
-                self.cookies.insert(name.into(), value.into());
-            }
-        }
-        reply
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: String,
-}
-
-impl Reply {
-    fn read(answer: &str) -> Self {
-        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
-        let mut lines = head.lines();
-        let status = lines
-            .next()
-            .unwrap()
-            .split(' ')
-            .nth(1)
-            .unwrap()
-            .parse()
-            .unwrap();
-        let split = |line: &str| {
-            let (name, value) = line.split_once(": ").unwrap();
-            (name.to_ascii_lowercase(), value.to_owned())
-        };
-        Self {
-            status,
-            headers: lines.map(split).collect(),
-            body: body.to_owned(),
-        }
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
-    }
-
-    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.headers
-            .iter()
-            .filter(move |(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
-    }
-
-    #[track_caller]
-    pub(crate) fn leads_to(&self, path: &str) {
-        assert_eq!(
-            (self.status, self.header("location")),
-            (303, Some(path)),
-            "{self:?}"
-        );
-    }
-}
-
-/// Everything but letters and digits as `%xx`.
-pub(crate) fn encode(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() {
-            encoded.push(byte.into());
-        } else {
-            encoded += &format!("%{byte:02x}");
-        }
-    }
-    encoded
 }
