@@ -13,6 +13,8 @@
 )]
 
 mod common;
+#[path = "common/http.rs"]
+mod http;
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -21,6 +23,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Backends, Dice, Store, account, percentile, sorted};
+use http::Connection;
+use password_reset::ResetFlow;
 use password_reset::account::Credential;
 use password_reset::account::{Account, Client, Identifier, SessionScope, Swap, UserId, UserStore};
 use password_reset::async_trait;
@@ -42,6 +46,8 @@ const LABELS: usize = 3;
 
 struct Case {
     store: Store,
+    /// Over a connection to axum on this machine, instead of by a call.
+    http: bool,
     limited: bool,
     spread: Duration,
     /// Between two samples; long enough for the worker to keep up.
@@ -70,8 +76,18 @@ fn cases() -> Vec<Case> {
         for (spread, limited) in [(2_000, false), (2_000, true), (200, false), (0, false)] {
             cases.push(Case {
                 store,
+                http: false,
                 limited,
                 spread: Duration::from_millis(spread),
+                pause,
+            });
+        }
+        for limited in [false, true] {
+            cases.push(Case {
+                store,
+                http: true,
+                limited,
+                spread: Duration::from_secs(2),
                 pause,
             });
         }
@@ -83,7 +99,8 @@ impl Case {
     fn name(&self) -> String {
         let limits = if self.limited { "limited" } else { "unlimited" };
         let spread = self.spread.as_millis();
-        format!("{}/{limits}/{spread}ms", self.store.name())
+        let way = if self.http { "/http" } else { "" };
+        format!("{}/{limits}/{spread}ms{way}", self.store.name())
     }
 }
 
@@ -221,6 +238,7 @@ fn measure(case: &Case, people: &People, samples: usize) -> Samples {
         // The sampler has a thread of its own too; its runtime's single worker only gives
         // connections back to their pool.
         let sampling = runtime(1);
+        let mut http = case.http.then(|| Connection::open(flow.clone(), &working));
         let mut order: Vec<usize> = (0..LABELS)
             .flat_map(|label| std::iter::repeat_n(label, samples / WORLDS))
             .collect();
@@ -240,21 +258,21 @@ fn measure(case: &Case, people: &People, samples: usize) -> Samples {
                 } else {
                     unknown.next()
                 };
-                let asked = Identifier::parse(typed.unwrap()).unwrap();
-                let canary = Identifier::parse(unknown.next().unwrap()).unwrap();
+                let (typed, other) = (typed.unwrap(), unknown.next().unwrap());
                 let clients = (client(&mut dice), client(&mut dice));
-                let start = Instant::now();
-                let first = flow.request(&asked, &clients.0).await;
-                let middle = Instant::now();
-                let second = flow.request(&canary, &clients.1).await;
-                let end = Instant::now();
-                assert!(first.is_ok() && second.is_ok());
+                let times = match &mut http {
+                    Some(http) => (http.ask(typed, clients.0), http.ask(other, clients.1)),
+                    None => (
+                        ask(&flow, typed, clients.0).await,
+                        ask(&flow, other, clients.1).await,
+                    ),
+                };
                 if case.store == Store::Memory {
                     std::thread::sleep(case.pause);
                 } else {
                     tokio::time::sleep(case.pause).await;
                 }
-                (middle - start, end - middle)
+                times
             };
             let start = Instant::now();
             for sample in 0.. {
@@ -276,9 +294,18 @@ fn measure(case: &Case, people: &People, samples: usize) -> Samples {
     taken
 }
 
-fn client(dice: &mut Dice) -> Client {
-    let number = u32::try_from(dice.roll() >> 32).unwrap();
-    Client::from_ip(std::net::Ipv4Addr::from(number).into())
+async fn ask(flow: &ResetFlow, identifier: &str, client: u32) -> Duration {
+    let identifier = Identifier::parse(identifier).unwrap();
+    let client = Client::from_ip(std::net::Ipv4Addr::from(client).into());
+    let start = Instant::now();
+    let answer = flow.request(&identifier, &client).await;
+    let taken = start.elapsed();
+    assert!(answer.is_ok());
+    taken
+}
+
+fn client(dice: &mut Dice) -> u32 {
+    u32::try_from(dice.roll() >> 32).unwrap()
 }
 
 fn report(case: &Case, samples: &Samples) {
