@@ -14,15 +14,18 @@ const MAX_DISPLAY_NAME_BYTES: usize = 128;
 const QUERY: &str = "?token=";
 
 /// Why a [`Site`], a [`LinkBase`] or a [`Mailbox`] cannot be made.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidSite {
     /// The link base is longer than 512 bytes.
     #[error("the link base is longer than 512 bytes")]
     LinkTooLong,
     /// The link base does not begin with `https://`, or with `http://` and a loopback host.
-    #[error("the link base is not https")]
-    NotHttps,
+    #[error(
+        "the link base {0:?} is not https; plain http is for a loopback host, such as \
+         http://localhost:3000/reset-password"
+    )]
+    NotHttps(Box<str>),
     /// The link base holds a user name or an `@` (`https://app.example.org@evil.example.org`).
     #[error("the link base holds user information")]
     UserInfo,
@@ -37,8 +40,8 @@ pub enum InvalidSite {
     QueryOrFragment,
     /// The link base's path is missing, steps upwards, or holds anything but letters, digits and
     /// `-._~/`.
-    #[error("the link base has no plain path")]
-    Path,
+    #[error("the link base {0:?} has no plain path; add a path such as /reset-password")]
+    Path(Box<str>),
     /// The service name is not one short line.
     #[error("the service name is not one line of at most 64 bytes")]
     ServiceName(#[source] InvalidText),
@@ -70,10 +73,8 @@ pub enum InvalidSite {
 /// assert!(LinkBase::parse("https://app.example.org/reset").is_ok());
 /// // Plain http stays on this machine (W7).
 /// assert!(LinkBase::parse("http://localhost:3000/reset").is_ok());
-/// assert_eq!(
-///     LinkBase::parse("http://app.example.org/reset").unwrap_err(),
-///     InvalidSite::NotHttps,
-/// );
+/// let refused = LinkBase::parse("http://app.example.org/reset").unwrap_err();
+/// assert!(matches!(refused, InvalidSite::NotHttps(_)));
 /// assert_eq!(
 ///     LinkBase::parse("https://app.example.org@evil.example.org/reset").unwrap_err(),
 ///     InvalidSite::UserInfo,
@@ -94,25 +95,30 @@ impl LinkBase {
         if text.len() > MAX_LINK_BASE_BYTES {
             return Err(InvalidSite::LinkTooLong);
         }
+        // Looked for in the whole text, so that `a.example/@b` and `a.example/?b` are no riddle; and
+        // first: what is shown of a refused base holds no password.
+        if text.contains('@') {
+            return Err(InvalidSite::UserInfo);
+        }
         let (rest, encrypted) = match (text.strip_prefix("https://"), text.strip_prefix("http://"))
         {
             (Some(rest), _) => (rest, true),
             (None, Some(rest)) => (rest, false),
-            (None, None) => return Err(InvalidSite::NotHttps),
+            (None, None) => return Err(InvalidSite::NotHttps(text.into())),
         };
-        // Looked for in the whole text, so that `a.example/@b` and `a.example/?b` are no riddle.
-        if rest.contains('@') {
-            return Err(InvalidSite::UserInfo);
-        }
         if rest.contains(['?', '#']) {
             return Err(InvalidSite::QueryOrFragment);
         }
-        let (authority, path) = rest.split_once('/').ok_or(InvalidSite::Path)?;
+        let (authority, path) = rest
+            .split_once('/')
+            .ok_or_else(|| InvalidSite::Path(text.into()))?;
         let loopback = check_authority(authority)?;
         if !encrypted && !loopback {
-            return Err(InvalidSite::NotHttps);
+            return Err(InvalidSite::NotHttps(text.into()));
         }
-        check_path(path)?;
+        if !is_plain(path) {
+            return Err(InvalidSite::Path(text.into()));
+        }
         Ok(Self(text.into()))
     }
 
@@ -226,16 +232,13 @@ fn check_port(port: &str) -> Result<(), InvalidSite> {
 
 /// Checks what stands behind the first `/`. No percent signs, so there is one spelling only; none
 /// of the characters that HTML, a header or a mail program would read as something else.
-fn check_path(path: &str) -> Result<(), InvalidSite> {
+fn is_plain(path: &str) -> bool {
     let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let plain =
         |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(unreserved);
     // Only the last segment may be empty: `/` and `/reset/`.
     let segments = path.strip_suffix('/').unwrap_or(path);
-    if path.is_empty() || segments.split('/').all(plain) {
-        return Ok(());
-    }
-    Err(InvalidSite::Path)
+    path.is_empty() || segments.split('/').all(plain)
 }
 
 /// Who a mail is from: an address, and perhaps a name to show beside it.

@@ -8,6 +8,8 @@
     reason = "tests may panic"
 )]
 
+use std::mem::discriminant;
+
 use secrecy::ExposeSecret;
 
 use super::*;
@@ -49,11 +51,9 @@ fn a_plain_http_base_is_refused_unless_loopback() {
         "[2001:db8::1]",
         "[::]",
     ] {
-        assert_eq!(
-            LinkBase::parse(&format!("http://{host}/reset")).unwrap_err(),
-            InvalidSite::NotHttps,
-            "{host}"
-        );
+        let base = format!("http://{host}/reset");
+        let refused = LinkBase::parse(&base).unwrap_err();
+        assert_eq!(refused, InvalidSite::NotHttps(base.into()), "{host}");
     }
 }
 
@@ -61,15 +61,15 @@ fn a_plain_http_base_is_refused_unless_loopback() {
 fn w6_w7_every_other_shape_of_link_base_is_refused() {
     use InvalidSite::*;
     for (text, why) in [
-        ("", NotHttps),
-        ("app.example.org/reset", NotHttps),
-        ("//app.example.org/reset", NotHttps),
-        ("https:/app.example.org/reset", NotHttps),
-        ("https:\\\\app.example.org/reset", NotHttps),
-        (" https://app.example.org/reset", NotHttps),
-        ("HTTPS://app.example.org/reset", NotHttps),
-        ("ftp://app.example.org/reset", NotHttps),
-        ("javascript:alert(1)//", NotHttps),
+        ("", NotHttps("".into())),
+        ("app.example.org/reset", NotHttps("".into())),
+        ("//app.example.org/reset", NotHttps("".into())),
+        ("https:/app.example.org/reset", NotHttps("".into())),
+        ("https:\\\\app.example.org/reset", NotHttps("".into())),
+        (" https://app.example.org/reset", NotHttps("".into())),
+        ("HTTPS://app.example.org/reset", NotHttps("".into())),
+        ("ftp://app.example.org/reset", NotHttps("".into())),
+        ("javascript:alert(1)//", NotHttps("".into())),
         ("https://ada@app.example.org/reset", UserInfo),
         (
             "https://app.example.org:443@evil.example.org/reset",
@@ -78,7 +78,7 @@ fn w6_w7_every_other_shape_of_link_base_is_refused() {
         ("https://app.example.org/@evil.example.org", UserInfo),
         ("https://app.example.org/reset?next=x", QueryOrFragment),
         ("https://app.example.org/#/reset", QueryOrFragment),
-        ("https://app.example.org", Path),
+        ("https://app.example.org", Path("".into())),
         ("https:///reset", Host),
         ("https://:443/reset", Host),
         ("https://app..example/reset", Host),
@@ -100,23 +100,45 @@ fn w6_w7_every_other_shape_of_link_base_is_refused() {
         ("https://app.example.org:65536/reset", Port),
         ("https://app.example.org:+443/reset", Port),
         ("https://app.example.org:443:443/reset", Port),
-        ("https://app.example.org//reset", Path),
-        ("https://app.example.org/a//b", Path),
-        ("https://app.example.org/../reset", Path),
-        ("https://app.example.org/a/..", Path),
-        ("https://app.example.org/./reset", Path),
-        ("https://app.example.org/%2e%2e/reset", Path),
-        ("https://app.example.org/re set", Path),
-        ("https://app.example.org/reset\n", Path),
-        ("https://app.example.org/reset\0", Path),
-        ("https://app.example.org/a\\b", Path),
-        ("https://app.example.org/\"><b>", Path),
-        ("https://app.example.org/r\u{e9}set", Path),
+        ("https://app.example.org//reset", Path("".into())),
+        ("https://app.example.org/a//b", Path("".into())),
+        ("https://app.example.org/../reset", Path("".into())),
+        ("https://app.example.org/a/..", Path("".into())),
+        ("https://app.example.org/./reset", Path("".into())),
+        ("https://app.example.org/%2e%2e/reset", Path("".into())),
+        ("https://app.example.org/re set", Path("".into())),
+        ("https://app.example.org/reset\n", Path("".into())),
+        ("https://app.example.org/reset\0", Path("".into())),
+        ("https://app.example.org/a\\b", Path("".into())),
+        ("https://app.example.org/\"><b>", Path("".into())),
+        ("https://app.example.org/r\u{e9}set", Path("".into())),
     ] {
-        assert_eq!(LinkBase::parse(text).unwrap_err(), why, "{text:?}");
+        let refused = LinkBase::parse(text).unwrap_err();
+        assert_eq!(discriminant(&refused), discriminant(&why), "{text:?}");
     }
     let long = format!("https://app.example.org/{}", "a".repeat(500));
     assert_eq!(LinkBase::parse(&long).unwrap_err(), LinkTooLong);
+}
+
+#[test]
+fn a_refused_link_base_is_shown_with_what_to_do_but_never_a_password() {
+    let said = |text| LinkBase::parse(text).unwrap_err().to_string();
+    assert_eq!(
+        said("http://app.example.org/reset"),
+        "the link base \"http://app.example.org/reset\" is not https; plain http is for a \
+         loopback host, such as http://localhost:3000/reset-password"
+    );
+    assert_eq!(
+        said("https://app.example.org"),
+        "the link base \"https://app.example.org\" has no plain path; add a path such as \
+         /reset-password"
+    );
+    for text in [
+        "ftp://ada:secret@app.example.org",
+        "http://ada:secret@app.example.org",
+    ] {
+        assert!(!said(text).contains("secret"), "{text}");
+    }
 }
 
 #[test]
