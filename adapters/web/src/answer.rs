@@ -131,7 +131,16 @@ pub(crate) fn problem_json(
         Problem::Invalid | Problem::Expired | Problem::LinkMissing => {
             view.text(&format!("dead.{code}"))
         }
-        Problem::Rejected(_) => view.title(),
+        Problem::Rejected(rejected) => {
+            let reasons = rejected.violations().iter();
+            let reasons = reasons.map(|violation| texts.violation(language, violation));
+            let reasons: Result<Vec<_>, _> = reasons.collect();
+            reasons.map(|reasons| reasons.join(" "))
+        }
+        // Who sent these has written a program: a form of ours is none of them.
+        Problem::Malformed | Problem::UnsupportedMediaType | Problem::TooLarge => {
+            view.text(&format!("{code}.detail"))
+        }
         _ => view.text(&format!("{code}.advice")),
     };
     let mut body = json!({

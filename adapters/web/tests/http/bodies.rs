@@ -1,14 +1,17 @@
 //! Bodies: bounded, and taken literally or not at all.
 
+use password_reset_web::OPENAPI;
+
 use crate::client::{FORM, Reply};
 use crate::server::Front;
-use crate::world::{ADA, ASK, CHOOSE, DONE, JSON, NEW, SENT, World};
+use crate::world::{ADA, ASK, CHOOSE, DONE, JSON, NEW, SENT, World, json};
 
 suite!(
     w1_w24_a_form_is_taken_literally_or_not_at_all,
     w1_w24_json_is_taken_literally_or_not_at_all,
     w24_the_form_behind_a_link_takes_two_texts_and_nothing_else,
     only_forms_and_json_are_read,
+    who_sends_json_is_told_what_to_send,
     only_the_methods_that_there_are_are_answered,
     w26_a_large_body_is_refused_and_its_sender_hears_so,
     w26_a_large_body_in_pieces_is_refused_too,
@@ -139,6 +142,48 @@ fn w24_the_form_behind_a_link_takes_two_texts_and_nothing_else(front: Front) {
     assert!(world.is_unchanged("1"));
     let good = format!("form={form}&password={password}");
     browser.post_raw(CHOOSE, good.as_bytes()).leads_to(DONE);
+}
+
+fn who_sends_json_is_told_what_to_send(front: Front) {
+    let world = World::new(front);
+    let (token, large) = (world.token(ADA), "a".repeat(20_000));
+    let short = format!("{{\"token\":\"{token}\",\"password\":\"short\"}}");
+    for (path, kind, body, detail) in [
+        (
+            ASK,
+            "application/json",
+            "{\"email\":\"a\"}",
+            "Send exactly the fields of this request, each once: as a JSON object of strings, or as \
+             a form.",
+        ),
+        (
+            ASK,
+            "text/plain",
+            "{}",
+            "Send `application/json` or a form.",
+        ),
+        (ASK, "application/json", &large, "At most 16 KiB."),
+        (
+            CHOOSE,
+            "application/json",
+            &short,
+            "Use at least 15 characters.",
+        ),
+    ] {
+        let lines = [("Content-Type", kind), ("Accept", "application/json")];
+        let reply = world.browser().send("POST", path, &lines, body.as_bytes());
+        let problem = json(&reply);
+        assert_eq!(problem["detail"], detail, "{problem}");
+        assert_ne!(problem["detail"], problem["title"]);
+        // The document shows the same.
+        assert!(
+            OPENAPI.contains(&format!("\"detail\": \"{detail}\"")),
+            "{detail}"
+        );
+    }
+    // People read something else.
+    let page = world.browser().post_raw(ASK, b"email=a");
+    assert!(page.body.contains("This is not a form of this site."));
 }
 
 fn only_forms_and_json_are_read(front: Front) {
