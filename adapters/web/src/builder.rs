@@ -13,6 +13,7 @@ use password_reset::text::{Language, Texts};
 use sha2::{Digest, Sha256};
 
 use crate::client::Proxies;
+use crate::forms::{FORM, missing};
 use crate::handoff::Handoff;
 use crate::origin::Origins;
 use crate::page::{Choose, Page, Render, Theme};
@@ -27,11 +28,11 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 #[non_exhaustive]
 pub enum BuildError {
     /// The page to log in is neither a path of this site nor a page on https.
-    #[error("the login page is neither a path nor a page on https")]
-    Login,
+    #[error("the login page {0:?} is neither a path, such as /login, nor a page on https")]
+    Login(String),
     /// Two pages stand in one place; [`Paths::ask_at`] moves one of them.
-    #[error("two pages have the same path")]
-    Paths,
+    #[error("two pages have the path {0:?}")]
+    Paths(String),
     /// What is allowed as an origin is not `https://host` or `https://host:port`.
     #[error("{0:?} is not an origin on https")]
     Origin(String),
@@ -47,6 +48,14 @@ pub enum BuildError {
         language: Language,
         /// Why not.
         source: BoxError,
+    },
+    /// A page was rendered without a part of its form, which nobody could use then.
+    #[error("the page {page:?} has no {lacks}")]
+    Form {
+        /// Which page.
+        page: &'static str,
+        /// What it lacks: a field, or the path that its form posts to.
+        lacks: String,
     },
 }
 
@@ -142,14 +151,15 @@ impl Builder {
         self
     }
 
-    /// Checks what was chosen, and renders every page once in every language.
+    /// Checks what was chosen, renders every page once in every language, and looks whether the
+    /// forms have what they need.
     ///
     /// # Errors
     ///
     /// See [`BuildError`].
     pub fn build(self) -> Result<ResetWeb, BuildError> {
-        if paths::check_target(&self.login).is_err() {
-            return Err(BuildError::Login);
+        if !paths::is_target(&self.login) {
+            return Err(BuildError::Login(self.login));
         }
         if self.body_timeout.is_zero() {
             return Err(BuildError::BodyTimeout);
@@ -172,8 +182,8 @@ impl Builder {
             }
         }
         let paths = self.paths.unwrap_or_else(|| Paths::of(base));
-        if paths.collide() {
-            return Err(BuildError::Paths);
+        if let Some(path) = paths.collision() {
+            return Err(BuildError::Paths(path));
         }
         let web = ResetWeb {
             shared: Arc::new(Shared {
@@ -220,7 +230,7 @@ fn render_all(web: &ResetWeb) -> Result<(), BuildError> {
         Page::Choose(Choose {
             account: Some("a***@example.com"),
             username,
-            form: "form",
+            form: FORM,
             min: policy.min(),
             max: policy.max(),
             second_factor: false,
@@ -242,11 +252,15 @@ fn render_all(web: &ResetWeb) -> Result<(), BuildError> {
         for page in &pages {
             let view = web.view(*page, language);
             let rendered = web.shared.render.page(&view);
-            rendered.map_err(|source| BuildError::Page {
+            let html = rendered.map_err(|source| BuildError::Page {
                 page: view.name(),
                 language,
                 source,
             })?;
+            if let Some(lacks) = missing(&view, &html) {
+                let page = view.name();
+                return Err(BuildError::Form { page, lacks });
+            }
         }
     }
     Ok(())

@@ -9,6 +9,7 @@ pub mod axum;
 mod body;
 mod builder;
 mod client;
+mod forms;
 mod handoff;
 mod headers;
 mod language;

@@ -155,7 +155,9 @@ fn fill(
 /// - MUST NOT load anything from another site: the page's policy forbids it anyway (R80).
 ///
 /// Every page is rendered once in each language when the service is built, so that a mistake is
-/// found at start.
+/// found at start. The fields and paths of the second point are looked for in what was rendered:
+/// without them [`Builder::build`](crate::Builder::build) answers
+/// [`BuildError::Form`](crate::BuildError::Form).
 pub trait Render: Send + Sync + 'static {
     /// One page.
     ///
@@ -189,7 +191,9 @@ pub trait Render: Send + Sync + 'static {
 /// use password_reset_web::Theme;
 ///
 /// let theme = Theme::default()
-///     .add_style(":root { --accent: #7a1f5c; --accent-ink: #fff }")
+///     // A light and a dark value each.
+///     .add_style(":root { --accent: light-dark(#7a1f5c, #e7a6cf);
+///         --accent-ink: light-dark(#fff, #2a0a20) }")
 ///     .template("done.html", "{% extends 'layout.html' %}{% block content %}
 ///         <p>{{ t('done.intro') }} <a href='{{ login }}'>{{ t('done.login') }}</a></p>{% endblock %}")?;
 /// assert!(Theme::default().template("layuot.html", "").is_err());
@@ -251,7 +255,8 @@ impl Theme {
     }
 
     /// Adds rules behind the built-in ones. The colours are custom properties of `:root`: `--paper`,
-    /// `--ink`, `--muted`, `--line`, `--field`, `--accent`, `--accent-ink`, `--bad`, `--good`.
+    /// `--ink`, `--muted`, `--line`, `--field`, `--accent`, `--accent-ink`, `--bad`, `--good`. Give
+    /// both a light and a dark value: `light-dark(#7a1f5c, #e7a6cf)`.
     pub fn add_style(mut self, css: &str) -> Self {
         self.style.push('\n');
         self.style.push_str(css);

@@ -31,10 +31,23 @@ pub struct Paths {
     stripped: String,
 }
 
-/// Not a plain path: it begins with `/`, and holds only letters, digits and `-._~/`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("not a plain path")]
-pub struct InvalidPath;
+/// Not a plain path, which begins with `/` and holds only letters, digits and `-._~/`; or not the
+/// beginning of the pages' paths, where that is asked for.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{path:?} is not {wanted}")]
+pub struct InvalidPath {
+    path: String,
+    wanted: &'static str,
+}
+
+impl InvalidPath {
+    fn not_plain(path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            wanted: "a plain path: a slash, then letters, digits and -._~/",
+        }
+    }
+}
 
 /// A page or a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -70,13 +83,11 @@ impl Paths {
     ///
     /// [`InvalidPath`] for what is not a plain path.
     pub fn under(path: &str) -> Result<Self, InvalidPath> {
+        let given = path;
         let path = below(path);
-        if !path.is_empty() {
-            check(path)?;
-        }
-        // A second slash at the end.
-        if path.ends_with('/') {
-            return Err(InvalidPath);
+        // The other is a second slash at the end.
+        if (!path.is_empty() && !is_plain(path)) || path.ends_with('/') {
+            return Err(InvalidPath::not_plain(given));
         }
         Ok(Self {
             ask: format!("{path}/forgot-password"),
@@ -91,7 +102,9 @@ impl Paths {
     ///
     /// [`InvalidPath`] for what is not a plain path.
     pub fn ask_at(mut self, path: &str) -> Result<Self, InvalidPath> {
-        check(path)?;
+        if !is_plain(path) {
+            return Err(InvalidPath::not_plain(path));
+        }
         path.clone_into(&mut self.ask);
         Ok(self)
     }
@@ -112,7 +125,10 @@ impl Paths {
                 .is_some_and(|rest| rest.starts_with('/'))
         };
         if !begins(&self.ask) || !begins(&self.choose) {
-            return Err(InvalidPath);
+            return Err(InvalidPath {
+                path: prefix.to_owned(),
+                wanted: "the beginning of the paths of both pages",
+            });
         }
         prefix.clone_into(&mut self.stripped);
         Ok(self)
@@ -171,11 +187,11 @@ impl Paths {
         arriving.into_iter().chain([CHANGE_PASSWORD.to_owned()])
     }
 
-    /// Whether two pages stand in one place.
-    pub(crate) fn collide(&self) -> bool {
+    /// A path that two pages have.
+    pub(crate) fn collision(&self) -> Option<String> {
         let mut seen = BTreeSet::new();
         self.arriving()
-            .any(|path| !seen.insert(below(&path).to_owned()))
+            .find(|path| !seen.insert(below(path).to_owned()))
     }
 
     pub(crate) fn route(&self, path: &str) -> Option<Route> {
@@ -200,30 +216,26 @@ fn below(path: &str) -> &str {
 
 /// One spelling, and nothing that HTML, a header line or a browser would read as something else:
 /// `//evil.example` is another host, and so is `/\evil.example` (W8).
-fn check(path: &str) -> Result<(), InvalidPath> {
+fn is_plain(path: &str) -> bool {
     let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let plain =
         |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(unreserved);
-    let inside = path.strip_prefix('/').ok_or(InvalidPath)?;
-    let plain = inside.is_empty() || below(inside).split('/').all(plain);
-    if path.len() > MAX_PATH_BYTES || !plain {
-        return Err(InvalidPath);
-    }
-    Ok(())
+    let Some(inside) = path.strip_prefix('/') else {
+        return false;
+    };
+    path.len() <= MAX_PATH_BYTES && (inside.is_empty() || below(inside).split('/').all(plain))
 }
 
 /// The address of a page to link to: a path of this site, or a page on https. Configuration only:
 /// no request says where anything leads to.
-pub(crate) fn check_target(target: &str) -> Result<(), InvalidPath> {
+pub(crate) fn is_target(target: &str) -> bool {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~=&".contains(&byte);
-    if !query.bytes().all(plain) {
-        return Err(InvalidPath);
-    }
-    if path.starts_with("https://") {
-        return LinkBase::parse(path).map(|_| ()).map_err(|_| InvalidPath);
-    }
-    check(path)
+    let page = match path.starts_with("https://") {
+        true => LinkBase::parse(path).is_ok(),
+        false => is_plain(path),
+    };
+    page && query.bytes().all(plain)
 }
 
 #[cfg(test)]
@@ -274,12 +286,20 @@ mod tests {
         assert!(Paths::under("/auth").unwrap().stripped("/other").is_err());
         for taken in ["/reset-password/", "/reset-password/done", CHANGE_PASSWORD] {
             assert!(
-                Paths::under("/").unwrap().ask_at(taken).unwrap().collide(),
+                Paths::under("/")
+                    .unwrap()
+                    .ask_at(taken)
+                    .unwrap()
+                    .collision()
+                    .is_some(),
                 "{taken}"
             );
         }
-        assert!(of("https://a.example/forgot-password").collide());
-        assert!(!of("https://a.example/").collide());
+        assert_eq!(
+            of("https://a.example/forgot-password").collision(),
+            Some("/forgot-password".to_owned())
+        );
+        assert_eq!(of("https://a.example/").collision(), None);
         let paths = Paths::under("").unwrap().ask_at("/forgot").unwrap();
         assert_eq!(paths.route("/forgot/sent"), Some(Route::Sent));
     }
@@ -292,7 +312,7 @@ mod tests {
             "/",
             "https://app.example.org/login",
         ] {
-            assert_eq!(check_target(good), Ok(()), "{good}");
+            assert!(is_target(good), "{good}");
         }
         for bad in [
             "",
@@ -310,12 +330,20 @@ mod tests {
             "/login\r\nSet-Cookie: a=b",
             "/login\"",
         ] {
-            assert_eq!(check_target(bad), Err(InvalidPath), "{bad:?}");
+            assert!(!is_target(bad), "{bad:?}");
         }
         for bad in ["//", "//evil.example", "/a//", "/a//b", "a"] {
             assert!(Paths::under(bad).is_err(), "{bad}");
             assert!(Paths::under("").unwrap().ask_at(bad).is_err(), "{bad}");
         }
-        assert!(Paths::under("auth").is_err());
+        assert_eq!(
+            Paths::under("auth/").unwrap_err().to_string(),
+            "\"auth/\" is not a plain path: a slash, then letters, digits and -._~/"
+        );
+        let paths = Paths::under("/auth").unwrap();
+        assert_eq!(
+            paths.stripped("/au").unwrap_err().to_string(),
+            "\"/au\" is not the beginning of the paths of both pages"
+        );
     }
 }

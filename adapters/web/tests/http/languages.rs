@@ -21,6 +21,7 @@ suite!(
     the_pages_can_be_of_ones_own,
     what_cannot_work_is_found_at_start,
     a_broken_template_is_found_at_start,
+    a_form_without_what_it_needs_is_found_at_start,
     a_page_that_cannot_be_rendered_says_so_and_no_more,
 );
 
@@ -169,9 +170,11 @@ fn a_template_and_the_colours_can_be_replaced(front: Front) {
     );
 }
 
-/// As plain as it gets; fails in one place, if told so.
+/// As plain as it gets; fails in one place, or leaves something out, if told so.
+#[derive(Default)]
 struct Plain {
     fails_on: Option<&'static str>,
+    without: Option<&'static str>,
 }
 
 impl Render for Plain {
@@ -179,10 +182,17 @@ impl Render for Plain {
         if self.fails_on == Some(view.name()) && view.language == Language::French {
             return Err("secret cause".into());
         }
-        Ok(match view.page {
-            Page::Choose(choose) => format!("name=\"form\" value=\"{}\"", choose.form),
+        let paths = view.paths;
+        let html = match view.page {
+            Page::Ask => format!("<form action={}><input name=identifier>", paths.ask()),
+            Page::Choose(choose) => format!(
+                "<form action='{}'><input name=\"form\" value=\"{}\"><input name='password'>",
+                paths.choose().replace('/', "&#x2F;"),
+                choose.form
+            ),
             _ => format!("{} {}", view.name(), view.title()?),
-        })
+        };
+        Ok(html.replace(self.without.unwrap_or("nothing"), ""))
     }
 
     fn style(&self) -> &str {
@@ -195,7 +205,7 @@ impl Render for Plain {
 }
 
 fn the_pages_can_be_of_ones_own(front: Front) {
-    let plain = Plain { fails_on: None };
+    let plain = Plain::default();
     let world = Setup::default().web(|web| web.render(plain)).start(front);
     let mut browser = world.browser();
     assert_eq!(browser.get(SENT).body, "sent Check your mail");
@@ -212,9 +222,9 @@ fn what_cannot_work_is_found_at_start(front: Front) {
     let builder = || ResetWeb::builder(world.flow.clone());
     let paths = Paths::under("").unwrap().ask_at("/reset-password/done");
     let collide = builder().paths(paths.unwrap()).build();
-    assert!(matches!(collide, Err(BuildError::Paths)), "{collide:?}");
+    assert!(matches!(collide, Err(BuildError::Paths(_))), "{collide:?}");
     let login = builder().login("//evil.example").build();
-    assert!(matches!(login, Err(BuildError::Login)), "{login:?}");
+    assert!(matches!(login, Err(BuildError::Login(_))), "{login:?}");
     for origin in ["http://localhost:3000", "https://a.example/", "null", "*"] {
         let refused = builder().allow_origin(origin).build();
         assert!(matches!(refused, Err(BuildError::Origin(_))), "{origin}");
@@ -241,6 +251,7 @@ fn a_broken_template_is_found_at_start(front: Front) {
     }
     let plain = Plain {
         fails_on: Some("sent"),
+        without: None,
     };
     let built = ResetWeb::builder(world.flow.clone()).render(plain).build();
     let Err(BuildError::Page { page, language, .. }) = built else {
@@ -249,13 +260,46 @@ fn a_broken_template_is_found_at_start(front: Front) {
     assert_eq!((page, language), ("sent", Language::French));
 }
 
+fn a_form_without_what_it_needs_is_found_at_start(front: Front) {
+    let world = World::new(front);
+    let builder = || ResetWeb::builder(world.flow.clone());
+    for (without, said) in [
+        ("identifier", "the page \"ask\" has no field `identifier`"),
+        (
+            "/forgot-password",
+            "the page \"ask\" has no form that posts to `/forgot-password`",
+        ),
+        ("name=\"form\"", "the page \"choose\" has no field `form`"),
+        ("value=", "the page \"choose\" has no field `form`"),
+        ("'password'", "the page \"choose\" has no field `password`"),
+        (
+            "&#x2F;reset",
+            "the page \"choose\" has no form that posts to `/reset`",
+        ),
+    ] {
+        let plain = Plain {
+            fails_on: None,
+            without: Some(without),
+        };
+        let error = builder().render(plain).build().unwrap_err();
+        assert!(matches!(error, BuildError::Form { .. }), "{error:?}");
+        assert_eq!(error.to_string(), said);
+    }
+    // The style sheet and a link are below and at the path, and post nothing.
+    let link = "{% extends 'layout.html' %}{% block content %}<a href=\"{{ paths.choose }}\">\
+        {{ form }}</a><input name=form value={{ form }}><input name=password>{% endblock %}";
+    let theme = Theme::default().template("choose.html", link).unwrap();
+    let error = builder().render(theme).build().unwrap_err();
+    assert!(matches!(error, BuildError::Form { .. }), "{error:?}");
+}
+
 /// Renders until it is told to stop.
 struct Stopped(Arc<AtomicBool>);
 
 impl Render for Stopped {
-    fn page(&self, _: &View<'_>) -> Result<String, BoxError> {
+    fn page(&self, view: &View<'_>) -> Result<String, BoxError> {
         match self.0.load(Ordering::SeqCst) {
-            false => Ok(String::new()),
+            false => Plain::default().page(view),
             true => Err("secret cause".into()),
         }
     }
