@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -12,7 +11,7 @@ use password_reset::mail::LinkBase;
 use password_reset::text::{Language, Texts};
 use sha2::{Digest, Sha256};
 
-use crate::client::Proxies;
+use crate::client::{Proxies, Told};
 use crate::forms::{FORM, missing};
 use crate::handoff::Handoff;
 use crate::origin::Origins;
@@ -190,7 +189,7 @@ impl Builder {
                 https,
                 origins,
                 proxies: self.proxies,
-                told: AtomicBool::new(false),
+                told: Told::default(),
                 handoff: Handoff::new(https),
                 texts: Arc::new(self.texts),
                 language: self.language,

@@ -1,6 +1,7 @@
 //! Where a request comes from: [`Proxies`].
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::header::{self, HeaderMap, HeaderName};
 use ipnet::IpNet;
@@ -86,10 +87,30 @@ impl Proxies {
         Ok(Self(Some((Trusted::Within(networks), header))))
     }
 
-    /// Whether a proxy seems to be there that nobody has told about.
-    pub(crate) fn miss(&self, headers: &HeaderMap) -> bool {
+    /// What about a request does not go with these proxies.
+    fn doubts(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> impl Iterator<Item = Doubt> {
         let named = |header| headers.contains_key(name(header));
-        self.0.is_none() && (named(Forwarding::XForwardedFor) || named(Forwarding::Forwarded))
+        let (unnamed, few) = match &self.0 {
+            None => {
+                let forwarded = named(Forwarding::XForwardedFor) || named(Forwarding::Forwarded);
+                (forwarded, false)
+            }
+            Some((Trusted::Count(count), header)) => {
+                let entries = entries(headers, *header).unwrap_or_default();
+                // More are not looked at.
+                (false, entries.len() < *count)
+            }
+            Some((Trusted::Within(_), _)) => (false, false),
+        };
+        let nowhere = peer.is_none() && !matches!(self.0, Some((Trusted::Count(_), _)));
+        let doubts = [
+            (unnamed, Doubt::UnnamedProxy),
+            (few, Doubt::TooFewEntries),
+            (nowhere, Doubt::NoConnection),
+        ];
+        doubts
+            .into_iter()
+            .filter_map(|(is, doubt)| is.then_some(doubt))
     }
 
     /// The client of a request, from the connection's address and the header that your proxies
@@ -119,6 +140,57 @@ impl Proxies {
             }
         };
         address.map_or_else(Client::unknown, Client::from_ip)
+    }
+}
+
+/// What makes many clients share one limit, and the operator does not know.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Doubt {
+    /// A forwarding header, and nobody is trusted to write it.
+    UnnamedProxy,
+    /// Fewer entries of the header than there are proxies.
+    TooFewEntries,
+    /// No address of the connection, where one is needed.
+    NoConnection,
+}
+
+impl Doubt {
+    const ALL: [Self; 3] = [Self::UnnamedProxy, Self::TooFewEntries, Self::NoConnection];
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::UnnamedProxy => {
+                "a forwarding header came, and no proxies are configured: if there is one in \
+                 front, all clients share its address and so its limits"
+            }
+            Self::TooFewEntries => {
+                "a request came with fewer entries of the forwarding header than there are \
+                 proxies: it came past one of them, or they write another header; all such \
+                 clients share one limit"
+            }
+            Self::NoConnection => {
+                "a request came without the address of its connection: all clients share one \
+                 limit; with axum, serve with `into_make_service_with_connect_info::<SocketAddr>()`"
+            }
+        }
+    }
+}
+
+/// What the operator was told, once each.
+#[derive(Debug, Default)]
+pub(crate) struct Told([AtomicBool; 3]);
+
+impl Told {
+    /// Warns of what is new.
+    pub(crate) fn tell(&self, proxies: &Proxies, headers: &HeaderMap, peer: Option<IpAddr>) {
+        for doubt in proxies.doubts(headers, peer) {
+            let told = Doubt::ALL.iter().zip(&self.0);
+            for (_, told) in told.filter(|(known, _)| **known == doubt) {
+                if !told.swap(true, Ordering::Relaxed) {
+                    tracing::warn!("{}", doubt.text());
+                }
+            }
+        }
     }
 }
 
@@ -212,6 +284,9 @@ fn address(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
 
     use proptest::prelude::*;
 
@@ -357,6 +432,71 @@ mod tests {
         }
         // The other header is not read instead.
         assert_eq!(prefix(&one, XFF, &["192.0.2.43"], "10.0.0.1"), None);
+    }
+
+    #[test]
+    fn what_makes_clients_share_a_limit_is_noticed() {
+        let peer: Option<IpAddr> = "10.0.0.1".parse().ok();
+        let one = Proxies::count(1, Forwarding::XForwardedFor);
+        let two = Proxies::count(2, Forwarding::XForwardedFor);
+        let ours = Proxies::within(["10.0.0.0/8"], Forwarding::XForwardedFor).unwrap();
+        for (proxies, line, peer, doubts) in [
+            (&Proxies::none(), None, peer, &[][..]),
+            (
+                &Proxies::none(),
+                Some("192.0.2.7"),
+                peer,
+                &[Doubt::UnnamedProxy],
+            ),
+            (&Proxies::none(), None, None, &[Doubt::NoConnection]),
+            (&one, Some("192.0.2.7"), peer, &[]),
+            // Behind a socket file there is no other address than the header's.
+            (&one, Some("192.0.2.7"), None, &[]),
+            (&one, None, peer, &[Doubt::TooFewEntries]),
+            (&two, Some("192.0.2.7"), peer, &[Doubt::TooFewEntries]),
+            (&two, Some("192.0.2.7, 192.0.2.8"), peer, &[]),
+            (&ours, None, peer, &[]),
+            (&ours, Some("192.0.2.7"), None, &[Doubt::NoConnection]),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(line) = line {
+                headers.insert(XFF, line.parse().unwrap());
+            }
+            let found: Vec<_> = proxies.doubts(&headers, peer).collect();
+            assert_eq!(found, doubts, "{proxies:?} {line:?} {peer:?}");
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn each_is_logged_once() {
+        let log = Log::default();
+        let subscriber = tracing_subscriber::fmt().with_writer(Mutex::new(log.clone()));
+        let told = Told::default();
+        tracing::subscriber::with_default(subscriber.finish(), || {
+            let mut headers = HeaderMap::new();
+            headers.insert(XFF, "192.0.2.7".parse().unwrap());
+            for _ in 0..3 {
+                told.tell(&Proxies::none(), &headers, None);
+            }
+        });
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        for doubt in [Doubt::UnnamedProxy, Doubt::NoConnection] {
+            assert_eq!(log.matches(doubt.text()).count(), 1, "{log}");
+        }
+        assert_eq!(log.lines().count(), 2, "{log}");
     }
 
     proptest! {

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +18,7 @@ use password_reset::text::{Language, Texts};
 use crate::answer::{self, Answer};
 use crate::body::{Ask, ChooseForm, ChooseJson, Format, token_of_query};
 use crate::builder::Builder;
-use crate::client::Proxies;
+use crate::client::{Proxies, Told};
 use crate::handoff::{self, Handoff};
 use crate::headers::add_page_headers;
 use crate::language;
@@ -42,8 +41,8 @@ pub(crate) struct Shared {
     pub(crate) https: bool,
     pub(crate) origins: Origins,
     pub(crate) proxies: Proxies,
-    /// Whether the operator was told of a proxy that is not among them.
-    pub(crate) told: AtomicBool,
+    /// What the operator was told about them.
+    pub(crate) told: Told,
     pub(crate) handoff: Handoff,
     pub(crate) texts: Arc<Texts>,
     pub(crate) language: Language,
@@ -82,7 +81,7 @@ impl ResetWeb {
         B: AsRef<[u8]>,
     {
         let (parts, body) = request.into_parts();
-        let visitor = self.visitor(&parts, peer);
+        let visitor = self.visitor(&parts, self.client(&parts.headers, peer));
         let answer = self.route(&parts, body.as_ref(), &visitor).await;
         let answer = answer.unwrap_or_else(|problem| self.problem(&problem, &visitor));
         self.finish(answer, visitor.language)
@@ -91,7 +90,8 @@ impl ResetWeb {
     /// The answer to a request that the server could not read: [`Problem::TooLarge`],
     /// [`Problem::Timeout`], [`Problem::Malformed`].
     pub fn refuse(&self, request: &Parts, problem: &Problem) -> Response<Bytes> {
-        let visitor = self.visitor(request, None);
+        // Who it was does not matter any more.
+        let visitor = self.visitor(request, Client::unknown());
         let answer = self.problem(problem, &visitor);
         self.finish(answer, visitor.language)
     }
@@ -117,12 +117,7 @@ impl ResetWeb {
     /// The client of a request, as the configured proxies tell it. For your own limits.
     pub fn client(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Client {
         let proxies = &self.shared.proxies;
-        if proxies.miss(headers) && !self.shared.told.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                "a forwarding header came, and no proxies are configured: if there is one in \
-                 front, all clients share its address and so its limits"
-            );
-        }
+        self.shared.told.tell(proxies, headers, peer);
         proxies.client(headers, peer)
     }
 
@@ -151,10 +146,10 @@ impl ResetWeb {
         self.shared.body_timeout
     }
 
-    fn visitor(&self, request: &Parts, peer: Option<IpAddr>) -> Visitor {
+    fn visitor(&self, request: &Parts, client: Client) -> Visitor {
         let headers = &request.headers;
         Visitor {
-            client: self.client(headers, peer),
+            client,
             language: self.language(headers),
             json: answer::likes_json(headers),
         }
