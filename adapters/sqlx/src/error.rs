@@ -37,6 +37,26 @@ pub enum Error {
         /// Which column.
         column: &'static str,
     },
+    /// The users' table or a statement, as configured, is not what the database knows. From
+    /// [`SqlUserStore::check`](crate::SqlUserStore::check) only, and with the database's own words
+    /// where they are about the statement and not about a row.
+    #[error("{what}: {}", words(said))]
+    Configuration {
+        /// What does not fit.
+        what: &'static str,
+        /// What the database said.
+        #[source]
+        said: sqlx::Error,
+    },
+    /// An account's key is not of the [`IdType`](crate::IdType).
+    #[error("the id is not {expected}; say what it is with `UserTable::id`")]
+    Id {
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// A statement that ends sessions is not about one account.
+    #[error("the statement that ends sessions has no `?1`; it would end everybody's")]
+    EndsEverybodys,
     /// The core asks for something that this version of the crate does not know.
     #[error("this version does not know the {what}")]
     Unsupported {
@@ -56,13 +76,37 @@ impl Error {
             Self::Taken(_)
             | Self::Unreadable { .. }
             | Self::TooNarrow { .. }
+            | Self::Configuration { .. }
+            | Self::Id { .. }
+            | Self::EndsEverybodys
             | Self::Unsupported { .. }
             | Self::Database(_) => false,
         }
     }
 
+    /// The same about something that was configured, unless it has nothing to do with that.
+    pub(crate) fn about(self, what: &'static str) -> Self {
+        match self {
+            Self::Database(said) => Self::Configuration { what, said },
+            other => other,
+        }
+    }
+
     pub(crate) fn too_slow() -> Self {
         Self::Unreachable(sqlx::Error::Io(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+/// The database's own words about a statement; its code alone where they may quote a row.
+fn words(said: &sqlx::Error) -> String {
+    let Some(said) = said.as_database_error() else {
+        return "the statement and its values do not go together".to_owned();
+    };
+    match said.code() {
+        // Class 42 is about names, syntax and rights; 1 is what SQLite says of the same.
+        Some(code) if code.starts_with("42") || code == "1" => said.message().to_owned(),
+        Some(code) => format!("the database answers {code}"),
+        None => "the database failed".to_owned(),
     }
 }
 
@@ -74,7 +118,12 @@ impl fmt::Debug for Error {
             | Self::Unreachable(said)
             | Self::Taken(said)
             | Self::Database(said) => said,
-            Self::Unreadable { .. } | Self::TooNarrow { .. } | Self::Unsupported { .. } => {
+            Self::Unreadable { .. }
+            | Self::TooNarrow { .. }
+            | Self::Configuration { .. }
+            | Self::Id { .. }
+            | Self::EndsEverybodys
+            | Self::Unsupported { .. } => {
                 return write!(f, "Error({self})");
             }
         };

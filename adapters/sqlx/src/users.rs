@@ -27,9 +27,10 @@ use crate::statement::{Statement, Value, values};
 /// Rows that one identifier may mean before it means nobody.
 const MATCHES: u32 = 4;
 
-const EVERYBODYS: Error = Error::Unsupported {
-    what: "statement without ?1, which ends everybody's sessions",
-};
+/// What [`SqlUserStore::check`] looks at.
+const TABLE: &str = "the users' table as configured";
+const CHANGE: &str = "the change of a password in the users' table as configured";
+const ENDING: &str = "the statement that ends sessions";
 
 /// The application's users, in a table of its own: a [`UserStore`] that needs no code.
 ///
@@ -95,30 +96,35 @@ impl<D: Driver> SqlUserStore<D> {
     ///
     /// # Errors
     ///
-    /// - [`Error::Database`] with what the database said in its source.
-    /// - [`Error::Unreadable`] when a column holds what it should not, such as an `id` that is not of
-    ///   the [`IdType`].
-    /// - [`Error::Unsupported`] for a statement without `?1`, which would end everybody's sessions.
+    /// - [`Error::Configuration`] for a wrong name or statement, with what the database says of it.
+    /// - [`Error::Id`] when the key is not of the [`IdType`].
+    /// - [`Error::Unreadable`] when another column holds what it should not.
+    /// - [`Error::EndsEverybodys`] for a statement without `?1`.
+    /// - Others, when the database fails.
     pub async fn check(&self) -> Result<(), Error> {
         let sql = &self.sql;
         let nobody = "nobody@example.com";
-        self.rows(&sql.by_email, values![nobody, MATCHES, nobody])
-            .await?;
-        if let Some(statement) = &sql.by_email_in_tenant {
-            self.rows(statement, values![nobody, MATCHES, nobody, "none"])
-                .await?;
-        }
-        self.rows(&sql.by_id, vec![sql.some_key()]).await?;
-        for row in self.rows(&sql.any, values![]).await? {
+        let rows = async |statement, values| {
+            let rows = self.rows(statement, values).await;
+            rows.map_err(|error| error.about(TABLE))
+        };
+        // First, because it says best what is wrong with a key.
+        for row in rows(&sql.any, values![]).await? {
             row.account(sql)?;
         }
+        rows(&sql.by_email, values![nobody, MATCHES, nobody]).await?;
+        if let Some(statement) = &sql.by_email_in_tenant {
+            rows(statement, values![nobody, MATCHES, nobody, "none"]).await?;
+        }
+        rows(&sql.by_id, vec![sql.some_key()]).await?;
         let mut session = self.writer().await?;
-        session.prepare(&sql.swap).await?;
+        let prepared = session.prepare(&sql.swap).await;
+        prepared.map_err(|error| error.about(CHANGE))?;
         if let Ended::Statements(statements) = &sql.end_sessions {
             for statement in statements {
-                session
-                    .prepare(statement.as_ref().ok_or(EVERYBODYS)?)
-                    .await?;
+                let statement = statement.as_ref().ok_or(Error::EndsEverybodys)?;
+                let prepared = session.prepare(statement).await;
+                prepared.map_err(|error| error.about(ENDING))?;
             }
         }
         Ok(())
@@ -242,7 +248,7 @@ impl<D: Driver> SqlUserStore<D> {
             for statement in statements {
                 let ended = match statement {
                     Some(statement) => transaction.execute(statement, vec![id.clone()]).await,
-                    None => Err(EVERYBODYS),
+                    None => Err(Error::EndsEverybodys),
                 };
                 result = result.and(ended.map(|_| ()));
                 if result.is_err() {

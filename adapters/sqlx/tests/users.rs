@@ -429,17 +429,53 @@ async fn a_table_is_checked_before_anybody_forgets_a_password() {
     };
     let end = "DELETE FROM doors WHERE who = ?1";
     check(good.clone(), end).await.unwrap();
-    for (table, end) in [
-        (UserTable::new("no_table", Flag::Always), end),
-        (good.clone().password("no_column"), end),
-        (good.clone().id("id", IdType::Integer), end),
-        (good.clone().id("id", IdType::Text), end),
-        (good.clone(), "DELETE FROM doors WHERE no_column = ?1"),
-        (good.clone(), "DELETE FROM doors WHERE who = $1"),
-        (good.clone(), "DELETE FROM doors"),
+    let of_table = "the users' table as configured: ";
+    let of_end = "the statement that ends sessions: ";
+    for (table, end, about, words) in [
+        (
+            UserTable::new("no_table", Flag::Always),
+            end,
+            of_table,
+            "no_table",
+        ),
+        (
+            good.clone().password("no_column"),
+            end,
+            of_table,
+            "no_column",
+        ),
+        (
+            good.clone().id("id", IdType::Integer),
+            end,
+            of_table,
+            "uuid",
+        ),
+        (good.clone().id("id", IdType::Text), end, of_table, "uuid"),
+        (
+            good.clone(),
+            "DELETE FROM doors WHERE no_column = ?1",
+            of_end,
+            "no_column",
+        ),
+        (
+            good.clone(),
+            "DELETE FROM doors WHERE who = $1",
+            "the statement that ends sessions has no `?1`",
+            "everybody's",
+        ),
+        (
+            good.clone(),
+            "DELETE FROM doors",
+            "the statement that ends sessions has no `?1`",
+            "everybody's",
+        ),
     ] {
         let shown = format!("{table:?} {end}");
-        assert!(check(table, end).await.is_err(), "{shown}");
+        let said = check(table, end).await.unwrap_err().to_string();
+        assert!(
+            said.starts_with(about) && said.contains(words),
+            "{shown}: {said}"
+        );
     }
     // A statement that is about everybody ends nothing.
     let everybody = EndSessions::statement("DELETE FROM doors");
@@ -458,12 +494,73 @@ async fn a_key_of_another_kind_is_an_error_before_a_link_is_mailed() {
     );
     let table = UserTable::new("users", Flag::Always);
     let wrong = SqlUserStore::new(pool.clone(), table.clone(), nothing());
-    assert!(wrong.check().await.is_err());
+    assert_eq!(
+        wrong.check().await.unwrap_err().to_string(),
+        "the id is not a number; say what it is with `UserTable::id`"
+    );
     assert!(wrong.find(&typed("ada@example.com")).await.is_err());
     let right = SqlUserStore::new(pool, table.id("id", IdType::Text), nothing());
     right.check().await.unwrap();
     assert_eq!(
         found(&right, "ada@example.com").await.as_deref(),
         Some("a1")
+    );
+}
+
+#[tokio::test]
+async fn a_check_says_what_is_wrong_in_the_words_of_the_database() {
+    let pool = sqlite().await.unwrap();
+    run!(
+        &pool,
+        "CREATE TABLE users (id INTEGER, mail TEXT, password_hash TEXT);
+        CREATE TABLE sessions (user_id INTEGER)"
+    );
+    let table = UserTable::new("users", Flag::Always);
+    let good = table.clone().email("mail");
+    let end = "DELETE FROM sessions WHERE user_id = ?1";
+    for (table, end, said) in [
+        (
+            table,
+            end,
+            "the users' table as configured: no such column: email",
+        ),
+        (
+            UserTable::new("members", Flag::Always),
+            end,
+            "the users' table as configured: no such table: members",
+        ),
+        (
+            good.clone(),
+            "DELETE FROM doors WHERE user_id = ?1",
+            "the statement that ends sessions: no such table: doors",
+        ),
+        (
+            good.clone(),
+            "DELETE FROM sessions",
+            "the statement that ends sessions has no `?1`; it would end everybody's",
+        ),
+    ] {
+        let store = SqlUserStore::new(pool.clone(), table, EndSessions::statement(end));
+        let error = store.check().await.unwrap_err();
+        assert_eq!(error.to_string(), said);
+        // What `main` prints of an error.
+        assert_eq!(format!("{error:?}"), format!("Error({said})"));
+    }
+}
+
+#[tokio::test]
+async fn a_check_never_quotes_a_row() {
+    let Some(pool) = postgres().await else { return };
+    run!(
+        &pool,
+        "DROP TABLE IF EXISTS quoted;
+        CREATE TABLE quoted (id BIGINT, email TEXT, password_hash TEXT);
+        INSERT INTO quoted VALUES (1, 'ada@example.com', NULL)"
+    );
+    let table = UserTable::new("quoted", Flag::Sql("CAST(email AS bigint) > 0"));
+    let error = SqlUserStore::new(pool, table, nothing()).check().await;
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "the users' table as configured: the database answers 22P02"
     );
 }

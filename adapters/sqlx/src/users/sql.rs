@@ -264,7 +264,13 @@ impl Row {
         let unreadable = |column| Error::Unreadable { column };
         let id = UserId::parse(&self.id).map_err(|_| unreadable("id"))?;
         // A key that could not be asked for again would make every link a dead one.
-        sql.key(&id).ok_or(unreadable("id"))?;
+        sql.key(&id).ok_or(Error::Id {
+            expected: match sql.id_type {
+                IdType::Integer => "a number",
+                IdType::Text => "a text",
+                IdType::Uuid => "a uuid",
+            },
+        })?;
         let credential = match self.password.filter(|hash| !hash.is_empty()) {
             None => Credential::External,
             Some(hash) => Credential::Password(
