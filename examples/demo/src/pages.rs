@@ -1,13 +1,22 @@
 //! The pages. Without scripts; `maud` escapes whatever is put into them (W70).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::response::Html;
 use maud::{DOCTYPE, Markup, html};
 
 use crate::mailbox::Mail;
 
-/// Dressed like the ready-made pages, with their style sheet.
+/// The ready-made pages' style sheet, [`ResetWeb::style`](password_reset_web::ResetWeb::style). One
+/// for the process: an error makes its page without knowing the application.
+static STYLE_SHEET: OnceLock<String> = OnceLock::new();
+
+/// Dresses all pages like the ready-made ones.
+pub(crate) fn dress(style: &str) {
+    // One that is there already is the same.
+    let _ = STYLE_SHEET.set(style.to_owned());
+}
+
 fn page(title: &str, content: Markup) -> Html<String> {
     let page = html! {
         (DOCTYPE)
@@ -18,7 +27,9 @@ fn page(title: &str, content: Markup) -> Html<String> {
                 meta name="color-scheme" content="light dark";
                 title { (title) " - Demo" }
                 link rel="icon" href="data:,";
-                link rel="stylesheet" href="/reset-password/style.css";
+                @if let Some(style) = STYLE_SHEET.get() {
+                    link rel="stylesheet" href=(style);
+                }
             }
             body {
                 main {

@@ -159,6 +159,7 @@ impl Demo {
                 .proxies(Proxies::count(flags.proxies, Forwarding::XForwardedFor))
                 .render(Theme::default().add_style(pages::STYLE))
                 .build()?;
+            pages::dress(web.style());
             let app = App {
                 web,
                 logins: Logins::new(limiter, hashing, &Policy::default()).await?,
