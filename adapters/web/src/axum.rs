@@ -15,9 +15,7 @@ use crate::body::Collected;
 use crate::problem::Problem;
 use crate::service::ResetWeb;
 
-/// The pages as a router, to be merged into the application's own. Nested under a path, the pages
-/// need [`Paths::stripped`](crate::Paths::stripped). Let links then lead to a page below that path:
-/// axum serves nothing at the path itself with a slash behind it.
+/// The pages as a router, to be merged into the application's own.
 ///
 /// The client's address comes from `into_make_service_with_connect_info::<SocketAddr>()`. Without
 /// it, all clients share one bucket.
@@ -33,6 +31,24 @@ use crate::service::ResetWeb;
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
 /// axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
 /// # Ok(()) }
+/// ```
+///
+/// Merge it rather than nest it. Where it must be nested, as below `/account` with the link base
+/// `https://app.example.com/account/reset-password`, say so, and send password managers on
+/// yourself: they look at the root. (A link base of `https://app.example.com/account/` does not
+/// work then: axum answers "not found" there.)
+///
+/// ```
+/// use axum::{Router, response::Redirect, routing::get};
+/// use password_reset::ResetFlow;
+/// use password_reset_web::{CHANGE_PASSWORD, Paths, ResetWeb, axum::router};
+///
+/// fn nested(flow: ResetFlow, app: Router) -> Result<Router, Box<dyn std::error::Error>> {
+///     let paths = Paths::of(flow.site().base()).stripped("/account")?;
+///     let web = ResetWeb::builder(flow).paths(paths.clone()).build()?;
+///     let to_ask = get(async move || Redirect::temporary(paths.ask()));
+///     Ok(app.nest("/account", router(web)).route(CHANGE_PASSWORD, to_ask))
+/// }
 /// ```
 pub fn router<S>(web: ResetWeb) -> Router<S>
 where
