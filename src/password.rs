@@ -9,7 +9,8 @@
 //! makes passwords weaker and people unhappy (NIST SP 800-63B-4, R47).
 //!
 //! Registration, password change and login should use the same parts, or a password that was
-//! accepted in one place is refused in another (R54):
+//! accepted in one place is refused in another (R54). Give the same pool to the flow with
+//! [`Builder::hashing`](crate::flow::Builder::hashing): two pools would each take the bound of one.
 //!
 //! ```
 //! use password_reset::password::{Argon2id, Candidate, Context, HashPool, Policy};
