@@ -564,3 +564,35 @@ async fn a_check_never_quotes_a_row() {
         "the users' table as configured: the database answers 22P02"
     );
 }
+
+#[tokio::test]
+async fn a_check_says_on_mysql_too_what_is_wrong() {
+    let Some(pool) = mysql().await else { return };
+    run!(
+        &pool,
+        "DROP TABLE IF EXISTS checked;
+        CREATE TABLE checked (id VARCHAR(36), mail TEXT, password_hash TEXT);
+        INSERT INTO checked VALUES ('a1', 'ada@example.com', 'h')"
+    );
+    let table = UserTable::new("checked", Flag::Always);
+    let right = table.clone().id("id", IdType::Text).email("mail");
+    for (table, end, begins, words) in [
+        (
+            table.clone(),
+            nothing(),
+            "the users' table as configured: ",
+            "email",
+        ),
+        (table.email("mail"), nothing(), "the id is not a number", ""),
+        (
+            right,
+            EndSessions::statement("DELETE FROM no_doors WHERE who = ?1"),
+            "the statement that ends sessions: ",
+            "no_doors",
+        ),
+    ] {
+        let store = SqlUserStore::new(pool.clone(), table, end);
+        let said = store.check().await.unwrap_err().to_string();
+        assert!(said.starts_with(begins) && said.contains(words), "{said}");
+    }
+}
