@@ -129,8 +129,8 @@ fn ready() -> Result<(), String> {
 /// there, that is a failure.
 fn missing(why: &str) {
     let text = format!(
-        "\nSKIPPED: no browser ({why}). Tests that need it did not run; have Node.js {OLDEST_NODE}, \
-        `npm ci --prefix examples/demo/browser`, and install Debian's chromium, or name another in \
+        "\nSKIPPED: no browser ({why}). Tests that need it did not run; have Node.js {OLDEST_NODE} or \
+        later, `npm ci --prefix examples/demo/browser`, and install Debian's chromium, or name another in \
         {CHROMIUM}.\n"
     );
     assert!(std::env::var_os("CI").is_none(), "{text}");
