@@ -1,7 +1,7 @@
 // From the forgotten password to the new one; the old one and every other session are out.
 
 import assert from "node:assert/strict";
-import { ADA, ASK, CHOOSE, DONE, NEW, OLD, REFUSED, SENT, SITE, choose, test, title } from "./world.mjs";
+import { ADA, ASK, DONE, NEW, OLD, REFUSED, SENT, SITE, choose, test, title } from "./world.mjs";
 
 await test(async (world) => {
   const elsewhere = await (await world.context()).newPage();
