@@ -1,7 +1,7 @@
 // What opens a link before its owner does, such as a mail scanner, spends nothing.
 
 import assert from "node:assert/strict";
-import { CHOOSE, DONE, NEW, SITE, choose, test, title } from "./world.mjs";
+import { DONE, NEW, SITE, choose, test, title } from "./world.mjs";
 
 /** Follows a link without a browser, with or without the cookie that it is given. */
 async function scan(link, method, cookies) {
@@ -29,5 +29,4 @@ await test(async (world) => {
   await choose(owner, NEW);
   await owner.waitForURL(SITE + DONE);
   assert(await world.logIn(owner, NEW));
-  assert.equal(new URL(link).pathname, CHOOSE);
 });
