@@ -58,6 +58,12 @@
     button.setAttribute("aria-disabled", "true");
   });
 
+  // Nothing that is kept of this page holds a password: not the back-forward cache, and not what a
+  // browser fills in again.
+  addEventListener("pagehide", () => {
+    password.value = "";
+  });
+
   // Out of the back-forward cache comes a page that may be spent: ask the server again.
   addEventListener("pageshow", (event) => {
     if (event.persisted) location.replace(location.pathname);

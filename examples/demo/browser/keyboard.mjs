@@ -1,0 +1,93 @@
+// The whole way with the keyboard alone; what a screen reader is told on it.
+
+import assert from "node:assert/strict";
+import { ADA, ASK, CHOOSE, DONE, NEW, OLD, REFUSED, SENT, SITE, test } from "./world.mjs";
+
+await test(async (world) => {
+  const page = await (await world.context()).newPage();
+  const devtools = await page.context().newCDPSession(page);
+
+  /** What has the focus, as a screen reader says it. */
+  const focused = async () => {
+    const { nodes } = await devtools.send("Accessibility.getFullAXTree");
+    const value = (node, name) => node.properties?.find((found) => found.name === name)?.value.value;
+    const node = nodes.findLast((node) => value(node, "focused"));
+    return {
+      role: node.role.value,
+      name: node.name.value,
+      description: node.description?.value ?? "",
+      invalid: value(node, "invalid"),
+      required: value(node, "required"),
+    };
+  };
+  const at = async (role, name) => {
+    let found = await focused();
+    // A page moves the focus when it is drawn.
+    for (let tries = 0; tries < 50 && found.name !== name; tries += 1) {
+      await page.waitForTimeout(20);
+      found = await focused();
+    }
+    assert.deepEqual([found.role, found.name], [role, name]);
+    const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+    assert.equal(outline, "solid", `${name} shows that it has the focus`);
+    return found;
+  };
+  const press = (key) => page.keyboard.press(key);
+  const pressAndWait = async (key, path) => {
+    const answer = page.waitForResponse(SITE + path);
+    await press(key);
+    await answer;
+    await page.waitForURL(SITE + path);
+    await page.waitForLoadState();
+  };
+
+  await page.goto(SITE + ASK);
+  assert((await at("textbox", "E-mail address")).required);
+  await page.keyboard.type(ADA);
+  await press("Tab");
+  await at("button", "Mail me a link");
+  await pressAndWait("Enter", SENT);
+  assert.match(await page.getByRole("status").innerText(), /./);
+  await press("Tab");
+  await at("link", "Ask again");
+
+  await world.click(page, (await world.mails(1))[0].links[0]);
+  const field = await at("textbox", "New password");
+  assert.match(field.description, /^At least 15 characters/);
+  assert(field.required && field.invalid !== "true");
+  await page.keyboard.type(REFUSED);
+  // What the script says is announced when the keys rest, and is part of what the field is.
+  const meter = page.locator("#meter");
+  assert.equal(await meter.getAttribute("aria-live"), "polite");
+  await page.waitForFunction(() => document.querySelector("#meter").textContent);
+  assert.match((await focused()).description, /too uniform$/);
+  await press("Tab");
+  await at("checkbox", "Show password");
+  await press("Space");
+  assert.equal(await page.locator("#password").getAttribute("type"), "text");
+  await press("Space");
+  assert.equal(await page.locator("#password").getAttribute("type"), "password");
+  await press("Tab");
+  await at("button", "Set password");
+  await pressAndWait("Space", CHOOSE);
+
+  // Refused: announced, and the focus is where it can be mended.
+  assert.match(await page.getByRole("alert").innerText(), /^This password cannot be used\./);
+  const wrong = await at("textbox", "New password");
+  assert.equal(wrong.invalid, "true");
+  assert.match(wrong.description, /^This password cannot be used\..*At least 15 characters/s);
+  await page.keyboard.type(NEW);
+  await pressAndWait("Enter", DONE);
+  assert.match(await page.getByRole("status").innerText(), /logged out everywhere/);
+  await press("Tab");
+  await at("link", "Log in");
+  await pressAndWait("Enter", "/login");
+
+  await at("textbox", "E-mail address");
+  await page.keyboard.type(ADA);
+  await press("Tab");
+  await at("textbox", "Password");
+  await page.keyboard.type(OLD);
+  await pressAndWait("Enter", "/login");
+  assert.equal(await page.getByRole("alert").count(), 1);
+});

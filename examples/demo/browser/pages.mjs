@@ -1,0 +1,48 @@
+// A walk through every page.
+
+import { ADA, ASK, DONE, NEW, REFUSED, SENT, SITE, choose } from "./world.mjs";
+
+/** Has the form of a token, and is none. */
+const NO_TOKEN = "A".repeat(64);
+
+/**
+ * Goes once through all pages with the two newest links, and calls `look(name, page)` at each.
+ * Afterwards the password is another one. Nothing in here depends on the language.
+ */
+export async function everyPage(world, context, look) {
+  const page = await context.newPage();
+  const at = async (name, url) => {
+    if (url) await page.goto(url);
+    await look(name, page);
+  };
+  await at("home", SITE);
+  await at("login", `${SITE}/login`);
+
+  await at("ask", SITE + ASK);
+  const before = (await world.mails(0)).length;
+  await page.locator("#identifier").fill(ADA);
+  await page.locator("main form button").click();
+  await page.waitForURL(SITE + SENT);
+  await at("sent");
+  const first = (await world.mails(before + 1)).at(-1).links[0];
+  const second = await world.ask();
+  await at("mailbox", `${SITE}/dev/mailbox`);
+
+  // This browser has opened no link; then one that is none.
+  await at("link missing", `${SITE}/reset-password`);
+  await at("dead", `${SITE}/reset-password?token=${NO_TOKEN}`);
+
+  await world.click(page, first);
+  await at("choose");
+  await choose(page, REFUSED);
+  await at("refused");
+  // The form of the first link, after the second was opened in another tab.
+  const tab = await context.newPage();
+  await world.click(tab, second);
+  await choose(page, NEW);
+  await at("problem");
+  await choose(tab, `${NEW} ${before}`);
+  await tab.close();
+  await at("done", SITE + DONE);
+  await page.close();
+}

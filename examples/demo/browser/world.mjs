@@ -1,0 +1,182 @@
+// A browser, the demo that the test has started, and a watch over both. Every script begins here.
+
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import { chromium } from "playwright-core";
+
+/** The demo's address. */
+export const SITE = process.env.DEMO_SITE;
+/** The only account, and its password at the start. */
+export const ADA = "ada@example.com";
+export const OLD = process.env.DEMO_PASSWORD;
+export const NEW = "a quiet harbour at dawn";
+/** Long enough for the form, and refused by the server. */
+export const REFUSED = "aaaaaaaaaaaaaaaaaaaa";
+
+export const ASK = "/forgot-password";
+export const SENT = "/forgot-password/sent";
+export const CHOOSE = "/reset-password";
+export const DONE = "/reset-password/done";
+
+const PATIENCE = 15_000;
+
+/**
+ * Runs the steps of a test in a browser with a fresh profile. Afterwards no page may have loaded
+ * anything from another site, broken the policy of its header lines, or complained.
+ */
+export async function test(steps) {
+  // A browser that hangs must not hang the tests.
+  const hangs = () => {
+    console.error("it hangs");
+    process.exit(1);
+  };
+  setTimeout(hangs, 60_000).unref();
+  const browser = await chromium.launch(launch());
+  const world = new World(browser);
+  try {
+    await steps(world);
+    assert.deepEqual(world.faults(), [], "what the watch saw");
+  } catch (error) {
+    console.error(error);
+    console.error("the watch saw:", world.faults());
+    process.exitCode = 1;
+  } finally {
+    world.mailServer?.close();
+    await browser.close();
+  }
+}
+
+/** How the browser is started: the machine's own, never one that Playwright has downloaded. */
+export function launch() {
+  return {
+    executablePath: process.env.PASSWORD_RESET_TEST_CHROMIUM || "/usr/bin/chromium",
+    args: [
+      "--headless",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      // Whatever asks for another machine's name gets no answer.
+      "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+    ],
+    // People's browsers have this cache.
+    ignoreDefaultArgs: ["--disable-back-forward-cache"],
+  };
+}
+
+export class World {
+  /** Every request: `{ method, url, kind, headers }`; the header lines as they were sent. */
+  requests = [];
+  #complaints = [];
+  #refused = new Set();
+  #newest = "";
+
+  constructor(browser) {
+    this.browser = browser;
+  }
+
+  /** A browser of its own: cookies, storage, history. */
+  async context(options = {}) {
+    return this.watch(await this.browser.newContext({ locale: "en", ...options }));
+  }
+
+  watch(context) {
+    context.setDefaultTimeout(PATIENCE);
+    context.on("request", (request) => {
+      const seen = { method: request.method(), url: request.url(), kind: request.resourceType() };
+      this.requests.push(seen);
+      seen.headers = request.allHeaders().catch(() => request.headers());
+    });
+    context.on("response", (response) => {
+      // The page of a problem comes with the problem's status, and Chromium complains of it.
+      if (response.request().isNavigationRequest()) this.#refused.add(response.url());
+    });
+    context.on("console", (message) => {
+      const status = message.text().startsWith("Failed to load resource: the server responded");
+      if (status && this.#refused.has(message.location().url)) return;
+      // Violations of the policy are among them.
+      if (["error", "warning"].includes(message.type())) this.#complaints.push(message.text());
+    });
+    context.on("weberror", (error) => this.#complaints.push(String(error.error())));
+    context.on("serviceworker", (worker) => this.#complaints.push(`a worker: ${worker.url()}`));
+    return context;
+  }
+
+  /** What no page may do. */
+  faults() {
+    const own = (url) => ["data:", "about:"].some((start) => url.startsWith(start))
+      || new URL(url).origin === SITE || url === this.mailPage;
+    const away = this.requests.filter(({ url }) => !own(url));
+    return [...away.map(({ url }) => `a request to ${url}`), ...this.#complaints];
+  }
+
+  /** For a test of the watch itself. */
+  forget() {
+    this.requests = [];
+    this.#complaints = [];
+  }
+
+  /** All mails, once there are so many. */
+  async mails(count) {
+    for (const end = Date.now() + PATIENCE; ; ) {
+      const mails = await (await fetch(`${SITE}/dev/mailbox.json`)).json();
+      if (mails.length >= count) return mails;
+      assert(Date.now() < end, `${mails.length} mails of ${count}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  /** Asks for a link, without the browser. */
+  async ask() {
+    const before = await this.mails(0);
+    await fetch(SITE + ASK, {
+      method: "POST",
+      body: new URLSearchParams({ identifier: ADA }),
+      redirect: "manual",
+    });
+    return (await this.mails(before.length + 1)).at(-1).links[0];
+  }
+
+  /** Clicks the link in a mail program, which is another site. */
+  async click(page, link) {
+    this.#newest = link;
+    this.mailPage ??= await this.#startMailProgram();
+    await page.goto(this.mailPage);
+    await page.getByRole("link").click();
+    await page.waitForURL(SITE + CHOOSE);
+  }
+
+  async #startMailProgram() {
+    this.mailServer = createServer((request, response) => {
+      response.setHeader("Content-Type", "text/html; charset=utf-8");
+      response.end(`<title>Mail</title><a href="${this.#newest}">Choose a new password</a>`);
+    });
+    await new Promise((resolve) => this.mailServer.listen(0, "127.0.0.1", resolve));
+    this.mailServer.unref();
+    return `http://localhost:${this.mailServer.address().port}/`;
+  }
+
+  /** Logs in; answers whether that worked. */
+  async logIn(page, password) {
+    await page.goto(`${SITE}/login`);
+    await page.getByLabel("E-mail address").fill(ADA);
+    await page.getByLabel("Password").fill(password);
+    await page.getByRole("button", { name: "Log in" }).click();
+    await page.waitForLoadState();
+    return (await page.getByText("You are logged in as").count()) === 1;
+  }
+}
+
+/** Fills in the form and sends it. */
+export async function choose(page, password) {
+  await page.locator("#password").fill(password);
+  await page.locator("main form button").click();
+  await page.waitForLoadState();
+}
+
+export async function title(page) {
+  return page.locator("h1").innerText();
+}

@@ -1,0 +1,141 @@
+//! The demo in a real browser: each test runs one script of `browser/` in Chromium.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may panic"
+)]
+
+mod common;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Once;
+
+use common::Demo;
+
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/browser");
+const CHROMIUM: &str = "PASSWORD_RESET_TEST_CHROMIUM";
+const OLDEST_NODE: u32 = 20;
+
+#[test]
+fn a_forgotten_password_is_replaced_and_everybody_is_out() {
+    in_chromium("journey");
+}
+
+#[test]
+fn the_back_button_brings_back_neither_form_nor_password() {
+    in_chromium("back");
+}
+
+#[test]
+fn of_two_tabs_with_one_link_the_second_is_told_where_to_ask_again() {
+    in_chromium("tabs");
+}
+
+#[test]
+fn w36_a_link_outlives_whatever_opens_it_before_its_owner() {
+    in_chromium("scanner");
+}
+
+#[test]
+fn everything_works_without_scripts() {
+    in_chromium("without_scripts");
+}
+
+#[test]
+fn r80_no_page_loads_anything_from_another_site() {
+    in_chromium("own_site");
+}
+
+#[test]
+fn r81_the_token_is_nowhere_after_the_click() {
+    in_chromium("token");
+}
+
+#[test]
+fn axe_finds_nothing_on_any_page() {
+    in_chromium("axe");
+}
+
+#[test]
+fn the_keyboard_is_enough() {
+    in_chromium("keyboard");
+}
+
+#[test]
+fn the_script_counts_shows_and_sends_once() {
+    in_chromium("script");
+}
+
+#[test]
+fn all_pages_together_are_small() {
+    in_chromium("weight");
+}
+
+#[test]
+fn pages_speak_the_language_of_the_browser() {
+    in_chromium("languages");
+}
+
+/// Runs a script on a demo of its own.
+fn in_chromium(script: &str) {
+    if let Err(why) = ready() {
+        missing(&why);
+        return;
+    }
+    let demo = Demo::start(&["--limits", "off"]);
+    let output = Command::new("node")
+        .arg(format!("{SCRIPTS}/{script}.mjs"))
+        .env("DEMO_SITE", format!("http://{}", demo.address))
+        .env("DEMO_PASSWORD", demo.initial_password())
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success(), "{script}.mjs:\n{said}");
+    println!("{said}");
+}
+
+/// Whether everything is there that the scripts need.
+fn ready() -> Result<(), String> {
+    let version = Command::new("node").arg("--version").output();
+    let version = version.map_err(|error| format!("no Node.js: {error}"))?;
+    let version = String::from_utf8_lossy(&version.stdout).trim().to_owned();
+    let major = version.trim_start_matches('v').split('.').next();
+    if major.and_then(|major| major.parse().ok()) < Some(OLDEST_NODE) {
+        let older = "Debian 12's own is older";
+        return Err(format!(
+            "Node.js {OLDEST_NODE} is needed, this is {version:?}; {older}"
+        ));
+    }
+    for module in ["axe-core", "playwright-core"] {
+        let folder = Path::new(SCRIPTS).join("node_modules").join(module);
+        if !folder.exists() {
+            return Err(format!("{module} is not installed"));
+        }
+    }
+    let chromium = std::env::var(CHROMIUM).unwrap_or_else(|_| "/usr/bin/chromium".to_owned());
+    match Path::new(&chromium).exists() {
+        true => Ok(()),
+        false => Err(format!("no {chromium}")),
+    }
+}
+
+/// Says so loudly, past the harness that keeps quiet about what passes. Where everything must be
+/// there, that is a failure.
+fn missing(why: &str) {
+    let text = format!(
+        "\nSKIPPED: no browser ({why}). Tests that need it did not run; have Node.js {OLDEST_NODE} or \
+        later, `npm ci --prefix examples/demo/browser`, and install Debian's chromium, or name another in \
+        {CHROMIUM}.\n"
+    );
+    assert!(std::env::var_os("CI").is_none(), "{text}");
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    });
+}
