@@ -1,7 +1,7 @@
 // The whole way with the keyboard alone; what a screen reader is told on it.
 
 import assert from "node:assert/strict";
-import { ADA, ASK, CHOOSE, DONE, NEW, OLD, REFUSED, SENT, SITE, test } from "./world.mjs";
+import { ADA, ASK, CHOOSE, DONE, NEW, OLD, REFUSED, SENT, SITE, leadsOn, test } from "./world.mjs";
 
 await test(async (world) => {
   const page = await (await world.context()).newPage();
@@ -34,11 +34,8 @@ await test(async (world) => {
   };
   const press = (key) => page.keyboard.press(key);
   const pressAndWait = async (key, path) => {
-    const answer = page.waitForResponse(SITE + path);
-    await press(key);
-    await answer;
-    await page.waitForURL(SITE + path);
-    await page.waitForLoadState();
+    await leadsOn(page, () => press(key));
+    assert.equal(page.url(), SITE + path);
   };
 
   await page.goto(SITE + ASK);

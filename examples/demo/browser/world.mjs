@@ -164,8 +164,7 @@ export class World {
     await page.goto(`${SITE}/login`);
     await page.getByLabel("E-mail address").fill(ADA);
     await page.getByLabel("Password").fill(password);
-    await page.getByRole("button", { name: "Log in" }).click();
-    await page.waitForLoadState();
+    await leadsOn(page, () => page.getByRole("button", { name: "Log in" }).click());
     return (await page.getByText("You are logged in as").count()) === 1;
   }
 }
@@ -173,7 +172,14 @@ export class World {
 /** Fills in the form and sends it. */
 export async function choose(page, password) {
   await page.locator("#password").fill(password);
-  await page.locator("main form button").click();
+  await leadsOn(page, () => page.locator("main form button").click());
+}
+
+/** Does something that leads to another page, or to the same one anew, and waits until it is there. */
+export async function leadsOn(page, act) {
+  const drawn = page.waitForEvent("domcontentloaded");
+  await act();
+  await drawn;
   await page.waitForLoadState();
 }
 
