@@ -60,6 +60,7 @@ await test(async (world) => {
   for (const key of ["Enter", "Space", "Enter"]) await page.keyboard.press(key);
   await until(() => told.length >= 2, "the form is sent");
   assert.deepEqual(told, ["input type password", "button aria-disabled true"]);
+  await until(() => posts() >= 1, "the request is seen");
   assert.equal(posts(), 1);
   // After a while it can be pressed again: perhaps somebody has stopped the waiting.
   await until(() => told.includes("button aria-disabled null"), "the button is good again");
