@@ -31,7 +31,7 @@ use password_reset::async_trait;
 use password_reset::audit::{AuditSink, Event, EventKind};
 use password_reset::error::BoxError;
 use password_reset::flow::WorkerOptions;
-use password_reset::mail::{MailError, Mailer, Message};
+use password_reset::mail::{Mailer, Message, SendError};
 use password_reset::password::{HashPool, PasswordHash};
 use password_reset::testing::InsecureHasher;
 use sha2::{Digest, Sha256};
@@ -180,7 +180,7 @@ struct Relay(Arc<AtomicU64>);
 
 #[async_trait]
 impl Mailer for Relay {
-    async fn send(&self, message: &Message) -> Result<(), MailError> {
+    async fn send(&self, message: &Message) -> Result<(), SendError> {
         for _ in 0..20 {
             black_box(Sha256::digest(black_box(message.html().as_bytes())));
         }

@@ -13,12 +13,13 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::error::BoxError;
 use crate::password::PasswordHash;
+use crate::sms::PhoneNumber;
 
 /// The longest identifier and the longest address, in bytes (R20: 254 for an e-mail address).
 pub const MAX_IDENTIFIER_BYTES: usize = 254;
 /// How many verified addresses of one account are looked at.
 pub const MAX_ADDRESSES: usize = 8;
-const MAX_ID_BYTES: usize = 128;
+pub(crate) const MAX_ID_BYTES: usize = 128;
 
 /// Why a text is not an [`Identifier`], [`UserId`], [`Tenant`] or [`Address`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -39,6 +40,12 @@ pub enum InvalidText {
     /// Not one plain `local@domain` address.
     #[error("not a single mail address")]
     NotAnAddress,
+    /// Could be read as a link, an address or a telephone number.
+    #[error("not a coarse description")]
+    NotCoarse,
+    /// Not a telephone number in the form `+4930123456`.
+    #[error("not a telephone number")]
+    NotANumber,
 }
 
 /// What a person typed to say who they are: an e-mail address or a user name.
@@ -153,6 +160,7 @@ pub(crate) fn is_control(c: char) -> bool {
             | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// A short text of the application's own that names something.
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -164,8 +172,10 @@ macro_rules! text_id {
             ///
             /// # Errors
             ///
-            /// [`InvalidText`] where the text is none of that.
-            pub fn parse(text: &str) -> Result<Self, InvalidText> {
+            /// [`InvalidText`](crate::account::InvalidText) where the text is none of that.
+            pub fn parse(text: &str) -> Result<Self, crate::account::InvalidText> {
+                use crate::account::{InvalidText, MAX_ID_BYTES};
+
                 // An id is the application's own and is shown to nobody, so characters that are
                 // not seen are its business.
                 match text {
@@ -184,19 +194,21 @@ macro_rules! text_id {
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.debug_tuple(stringify!($name)).field(&&*self.0).finish()
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
     };
 }
+
+pub(crate) use text_id;
 
 text_id! {
     /// The application's own key of an account; never an address, never reused for another person.
@@ -347,6 +359,14 @@ pub struct Account {
     pub verified: Vec<Address>,
     /// Addresses that nobody has confirmed: they get nothing, ever (R14, W5).
     pub unverified: Vec<Address>,
+    /// Addresses that were verified ones until lately. They get the notice of a changed password
+    /// and nothing else: whoever takes an account over changes its address first.
+    ///
+    /// How lately is the application's decision; a week is usual. Only the first
+    /// [`MAX_ADDRESSES`] are used.
+    pub former: Vec<Address>,
+    /// The telephone number that gets codes by text message, if its owner confirmed it (R16).
+    pub phone: Option<PhoneNumber>,
     /// Whether a second factor is enrolled (R67).
     pub second_factor: bool,
     /// BCP 47 language tag for letters.
@@ -379,6 +399,8 @@ impl Account {
             credential,
             verified: Vec::new(),
             unverified: Vec::new(),
+            former: Vec::new(),
+            phone: None,
             second_factor: false,
             locale: None,
             context_words: Vec::new(),
@@ -432,6 +454,90 @@ impl Client {
             }
             v4 => v4,
         })
+    }
+}
+
+/// Where a change came from, in words that its owner understands: for the notice of a changed
+/// password.
+///
+/// The application's own reading of the request, coarse on purpose: "Firefox on Windows", not the
+/// `User-Agent` line; "near Lyon, France", not an address. Each is one line of at most 64 bytes
+/// without `@`, `/`, `<`, `>` or more than six digits in a row, so that nobody writes a link, an
+/// address or a telephone number into somebody else's mail (R85).
+///
+/// ```
+/// use password_reset::account::Seen;
+///
+/// let seen = Seen::default().device("Firefox on Windows")?.place("Lyon, France")?;
+/// assert!(Seen::default().device("call +1 202 5550123").is_err());
+/// assert!(Seen::default().place("https://evil.example.org").is_err());
+/// # let _ = seen; Ok::<(), password_reset::account::InvalidText>(())
+/// ```
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct Seen {
+    device: Option<Box<str>>,
+    place: Option<Box<str>>,
+}
+
+const MAX_SEEN_BYTES: usize = 64;
+
+impl Seen {
+    /// The kind of device or program.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidText`] when it is not as described above.
+    pub fn device(mut self, text: &str) -> Result<Self, InvalidText> {
+        self.device = Some(harmless(text)?.into());
+        Ok(self)
+    }
+
+    /// The region.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidText`] when it is not as described above.
+    pub fn place(mut self, text: &str) -> Result<Self, InvalidText> {
+        self.place = Some(harmless(text)?.into());
+        Ok(self)
+    }
+
+    /// The device, as it was put in.
+    pub fn device_text(&self) -> Option<&str> {
+        self.device.as_deref()
+    }
+
+    /// The place, as it was put in.
+    pub fn place_text(&self) -> Option<&str> {
+        self.place.as_deref()
+    }
+}
+
+/// One line that cannot be read as a link, an address or a telephone number.
+fn harmless(text: &str) -> Result<&str, InvalidText> {
+    let text = bounded(text, MAX_SEEN_BYTES)?;
+    // Spaces and hyphens do not end a telephone number.
+    let mut run = 0;
+    let digits = text
+        .chars()
+        .filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')'));
+    for c in digits {
+        run = if c.is_numeric() { run + 1 } else { 0 };
+        if run > 6 {
+            return Err(InvalidText::NotCoarse);
+        }
+    }
+    let scheme = text.to_ascii_lowercase().contains("www.");
+    if scheme || text.contains(['@', '/', '\\', '<', '>', ':']) || text.contains("=?") {
+        return Err(InvalidText::NotCoarse);
+    }
+    Ok(text)
+}
+
+impl fmt::Debug for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The texts are not shown: they say where somebody is.
+        f.debug_struct("Seen").finish_non_exhaustive()
     }
 }
 

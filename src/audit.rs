@@ -11,7 +11,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::account::{Tenant, UserId};
+use crate::account::{Tenant, UserId, text_id};
 use crate::clock::Timestamp;
 use crate::error::{Backend, BoxError};
 use crate::queue::JobId;
@@ -47,6 +47,12 @@ impl fmt::Debug for Pseudonym {
     }
 }
 
+text_id! {
+    /// Who acts for others, as the audit trail names them: an operator's account, a ticket, a
+    /// program. The application's own words; no address, please.
+    Actor
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -67,6 +73,8 @@ pub struct Event {
     pub job: Option<JobId>,
     /// The token: the same from the mail to the new password.
     pub token: Option<Selector>,
+    /// Who did it, where it was an operator.
+    pub actor: Option<Actor>,
 }
 
 impl Event {
@@ -82,6 +90,7 @@ impl Event {
             source: None,
             job: None,
             token: None,
+            actor: None,
         }
     }
 }
@@ -117,6 +126,14 @@ pub enum Withheld {
     LiveTokens,
     /// The account belongs to another tenant.
     WrongTenant,
+    /// Its owner said that it was not them who asked; nothing is sent for a while.
+    Paused,
+    /// Too many codes were tried for this account; links still work.
+    CodesLocked,
+    /// A text message was asked for, and the account has no confirmed number.
+    NoPhone,
+    /// The number, its country or the source has had its text messages for now.
+    SmsLimit,
 }
 
 /// Why a token was refused.
@@ -131,6 +148,13 @@ pub enum Refused {
     WrongVerifier,
     /// The token is of another tenant.
     WrongTenant,
+    /// The code is not the one.
+    WrongCode,
+    /// The code was tried too often; it is dead.
+    CodeTries,
+    /// Too many codes were tried for this account, right ones included; no code works for it until
+    /// its password is changed.
+    CodesLocked,
     /// Its life is over.
     Expired,
     /// It changed a password before.
@@ -174,6 +198,15 @@ pub enum EventKind {
     Withheld(Withheld),
     /// A link was handed to the mailer, which took it.
     LinkSent,
+    /// A code was handed to the mailer, which took it.
+    CodeSent,
+    /// A code was handed to the sender of text messages, which took it.
+    TextSent,
+    /// A code was right, and was exchanged for a token.
+    CodeRedeemed,
+    /// A letter without a secret was handed to the mailer, which took it: "you have no account
+    /// here", or "use your provider".
+    HintSent,
     /// A notice of a changed password was handed to the mailer, which took it.
     NoticeSent,
     /// A mail could not be sent this time.
@@ -209,6 +242,20 @@ pub enum EventKind {
         /// How many.
         count: u64,
     },
+    /// The owner of an account said that it was not them who asked, or who changed the password:
+    /// open tokens were revoked, and requests for the account are paused. **Look at it now.**
+    Disowned {
+        /// How many tokens were revoked.
+        revoked: u64,
+    },
+    /// Requests for an account are answered again before the end of their pause.
+    Resumed,
+    /// An operator had a link or an invitation mailed.
+    Started,
+    /// An operator ended the sessions of an account.
+    SessionsEnded,
+    /// An operator was handed a link that was not mailed.
+    LinkHandedOver,
     /// A dead letter was made a job again; the event names the new job.
     Revived,
     /// Dead records, or dead letters, were deleted.
@@ -247,6 +294,8 @@ pub enum Step {
     Sweep,
     /// The worker's own book-keeping.
     Work,
+    /// Saying "this wasn't me".
+    Cancel,
     /// Revoking and purging.
     Operate,
 }
@@ -260,6 +309,10 @@ impl EventKind {
             Self::Issued => "authn_token_created",
             Self::Withheld(_) => "password_reset_withheld",
             Self::LinkSent => "password_reset_link_sent",
+            Self::CodeSent => "password_reset_code_sent",
+            Self::TextSent => "password_reset_text_sent",
+            Self::CodeRedeemed => "password_reset_code_redeemed",
+            Self::HintSent => "password_reset_hint_sent",
             Self::NoticeSent => "password_reset_notice_sent",
             Self::MailFailed { .. } => "password_reset_mail_failed",
             Self::DeadLetter { .. } => "password_reset_dead_letter",
@@ -272,6 +325,11 @@ impl EventKind {
             Self::ChangeUncertain => "password_reset_change_uncertain",
             Self::KeyMissing => "password_reset_key_missing",
             Self::Revoked { .. } => "authn_token_revoked",
+            Self::Disowned { .. } => "password_reset_disowned",
+            Self::Resumed => "password_reset_resumed",
+            Self::Started => "password_reset_started_by_operator",
+            Self::SessionsEnded => "session_ended_by_operator",
+            Self::LinkHandedOver => "password_reset_link_handed_over",
             Self::Revived => "password_reset_revived",
             Self::Purged { .. } => "password_reset_purged",
             Self::BackendFailed { .. } => "password_reset_backend_failed",
@@ -282,7 +340,14 @@ impl EventKind {
     /// How much attention it asks for.
     pub const fn severity(self) -> Severity {
         match self {
-            Self::Refused(Refused::Spent | Refused::WrongVerifier | Refused::WrongTenant)
+            Self::Refused(
+                Refused::Spent
+                | Refused::WrongVerifier
+                | Refused::WrongTenant
+                | Refused::CodesLocked,
+            )
+            | Self::Disowned { .. }
+            | Self::LinkHandedOver
             | Self::DeadLetter { .. }
             | Self::ChangeUncertain
             | Self::KeyMissing

@@ -19,6 +19,8 @@ pub enum Backend {
     Limiter,
     /// The mailer.
     Mailer,
+    /// The sender of text messages.
+    Sms,
     /// The letters.
     Templates,
     /// The password hasher.
@@ -38,6 +40,7 @@ impl Backend {
             Self::Queue => "queue",
             Self::Limiter => "limiter",
             Self::Mailer => "mailer",
+            Self::Sms => "sms",
             Self::Templates => "templates",
             Self::Hasher => "hasher",
             Self::Recovery => "recovery",
@@ -86,5 +89,104 @@ impl fmt::Debug for BackendError {
         f.debug_struct("BackendError")
             .field("backend", &self.backend)
             .finish_non_exhaustive()
+    }
+}
+
+/// A mail or a text message was not sent. Prints its own layer only; the carrier's words are in
+/// `source()`.
+///
+/// ```
+/// use password_reset::error::SendError;
+///
+/// let error = SendError::transient("450 4.2.1 mailbox busy");
+/// assert!(error.is_transient());
+/// assert_eq!(error.to_string(), "the message was not taken this time");
+/// ```
+#[derive(thiserror::Error)]
+#[error("{}", if *.transient {
+    "the message was not taken this time"
+} else {
+    "the message was refused for good"
+})]
+pub struct SendError {
+    transient: bool,
+    may_have_arrived: bool,
+    source: BoxError,
+}
+
+impl SendError {
+    /// A later try may succeed.
+    pub fn transient(source: impl Into<BoxError>) -> Self {
+        Self {
+            transient: true,
+            may_have_arrived: false,
+            source: source.into(),
+        }
+    }
+
+    /// The connection was lost, or time ran out, after the message was handed over and before the
+    /// server took it or refused it: it may have arrived. It is tried again, and the link or code
+    /// in it stays good.
+    pub fn uncertain(source: impl Into<BoxError>) -> Self {
+        Self {
+            transient: true,
+            may_have_arrived: true,
+            source: source.into(),
+        }
+    }
+
+    /// No later try will succeed; the worker gives the message up.
+    pub fn permanent(source: impl Into<BoxError>) -> Self {
+        Self {
+            transient: false,
+            may_have_arrived: false,
+            source: source.into(),
+        }
+    }
+
+    /// Whether a later try may succeed.
+    pub fn is_transient(&self) -> bool {
+        self.transient
+    }
+
+    /// Whether the message may have arrived all the same.
+    pub fn may_have_arrived(&self) -> bool {
+        self.may_have_arrived
+    }
+}
+
+impl fmt::Debug for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The source is not shown: a server's answer often quotes the address.
+        f.debug_struct("SendError")
+            .field("transient", &self.transient)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        reason = "tests may panic"
+    )]
+
+    use std::error::Error;
+
+    use super::*;
+
+    #[test]
+    fn a_send_error_prints_its_own_layer_and_keeps_its_source() {
+        for (error, transient) in [
+            (SendError::transient("550 ada@example.com unknown"), true),
+            (SendError::permanent("550 ada@example.com unknown"), false),
+        ] {
+            assert_eq!(error.is_transient(), transient);
+            assert!(!format!("{error} {error:?}").contains("ada@"));
+            assert!(error.source().unwrap().to_string().contains("ada@"));
+        }
     }
 }

@@ -13,6 +13,7 @@ pub mod password;
 pub mod queue;
 mod random;
 pub mod recovery;
+pub mod sms;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -6,13 +6,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::account::{Address, Identifier, Tenant, UserId};
+use crate::account::{Address, Identifier, Seen, Tenant, UserId};
 use crate::clock::Timestamp;
 use crate::error::BoxError;
-use crate::token::{Epoch, KeyId};
+use crate::token::{Epoch, KeyId, Purpose, Selector};
 use crate::wire::{Fields, Reader};
 
 /// The name of a job; random. It is also the correlation id of the audit events it causes.
@@ -43,6 +44,32 @@ impl fmt::Debug for JobId {
     }
 }
 
+/// How a code travels.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Channel {
+    /// By mail, to the address that a link would go to.
+    Mail,
+    /// By text message, to the account's confirmed number.
+    Sms,
+}
+
+impl Channel {
+    /// The stable name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mail => "mail",
+            Self::Sms => "sms",
+        }
+    }
+
+    /// Reads a stable name.
+    pub fn parse(name: &str) -> Option<Self> {
+        let all = [Self::Mail, Self::Sms];
+        all.into_iter().find(|channel| channel.as_str() == name)
+    }
+}
+
 /// What a job is about.
 #[derive(Clone, Eq, PartialEq)]
 #[non_exhaustive]
@@ -53,6 +80,28 @@ pub enum Task {
         identifier: Identifier,
         /// Over the identifier's limit: everything is done but the mail.
         suppressed: bool,
+    },
+    /// Somebody asked for a code.
+    Code {
+        /// What they typed.
+        identifier: Identifier,
+        /// How the code travels.
+        channel: Channel,
+        /// What they were answered: where the code's record will be found. Proves nothing.
+        handle: Selector,
+        /// Over the identifier's limit: everything is done but the message.
+        suppressed: bool,
+    },
+    /// An operator started a reset, or invites somebody to choose a first password.
+    Start {
+        /// The account.
+        user: UserId,
+        /// Its tenant.
+        tenant: Option<Tenant>,
+        /// [`Purpose::Reset`] or [`Purpose::First`].
+        purpose: Purpose,
+        /// How long the link works from the moment it is mailed.
+        life: Duration,
     },
     /// A password is being changed; tell its owner at one address, as soon as it has changed.
     ///
@@ -73,6 +122,10 @@ pub enum Task {
         key: KeyId,
         /// The account before the change, digested.
         epoch: Epoch,
+        /// The token that changes it: what "this wasn't me" leads back to.
+        token: Selector,
+        /// Where the change came from, if the application says so.
+        seen: Option<Seen>,
     },
     /// Bytes that this version of the crate cannot read, perhaps of a newer version. A worker puts
     /// the job back until its tries are used up.
@@ -84,6 +137,8 @@ impl fmt::Debug for Task {
         // Whom it is about is not shown, nor bytes that may say so.
         f.write_str(match self {
             Self::Deliver { .. } => "Deliver(..)",
+            Self::Code { .. } => "Code(..)",
+            Self::Start { .. } => "Start(..)",
             Self::Notice { .. } => "Notice(..)",
             Self::Unreadable(_) => "Unreadable(..)",
         })
@@ -93,6 +148,8 @@ impl fmt::Debug for Task {
 const FORMAT: u8 = 1;
 const DELIVER: u8 = 1;
 const NOTICE: u8 = 2;
+const CODE: u8 = 3;
+const START: u8 = 4;
 
 impl Task {
     /// The stable bytes that a queue stores. They name a person, so treat them as personal data;
@@ -109,6 +166,30 @@ impl Task {
                 text(identifier.tenant().map(Tenant::as_str), &mut out);
                 out.field(identifier.as_str().as_bytes());
             }
+            Self::Code {
+                identifier,
+                channel,
+                handle,
+                suppressed,
+            } => {
+                out.bytes(&[CODE, u8::from(*suppressed)]);
+                text(identifier.tenant().map(Tenant::as_str), &mut out);
+                out.field(identifier.as_str().as_bytes());
+                out.field(channel.as_str().as_bytes());
+                out.field(handle.as_bytes());
+            }
+            Self::Start {
+                user,
+                tenant,
+                purpose,
+                life,
+            } => {
+                out.bytes(&[START]);
+                text(tenant.as_ref().map(Tenant::as_str), &mut out);
+                out.field(user.as_str().as_bytes());
+                out.field(purpose.as_str().as_bytes());
+                out.number(i64::try_from(life.as_secs()).unwrap_or(i64::MAX));
+            }
             Self::Notice {
                 user,
                 tenant,
@@ -117,6 +198,8 @@ impl Task {
                 at,
                 key,
                 epoch,
+                token,
+                seen,
             } => {
                 out.bytes(&[NOTICE]);
                 text(tenant.as_ref().map(Tenant::as_str), &mut out);
@@ -126,6 +209,9 @@ impl Task {
                 out.number(at.unix_micros());
                 out.number(i64::from(key.0));
                 out.field(epoch.as_bytes());
+                out.field(token.as_bytes());
+                text(seen.as_ref().and_then(Seen::device_text), &mut out);
+                text(seen.as_ref().and_then(Seen::place_text), &mut out);
             }
             Self::Unreadable(bytes) => return bytes.clone(),
         }
@@ -147,17 +233,26 @@ impl Task {
         let task = match kind {
             DELIVER => {
                 let suppressed = reader.byte()? != 0;
-                let tenant = tenant(&mut reader)?;
-                let identifier = Identifier::parse(reader.text()?).ok()?;
-                let identifier = match tenant {
-                    Some(tenant) => identifier.in_tenant(tenant),
-                    None => identifier,
-                };
                 Self::Deliver {
-                    identifier,
+                    identifier: identifier(&mut reader)?,
                     suppressed,
                 }
             }
+            CODE => {
+                let suppressed = reader.byte()? != 0;
+                Self::Code {
+                    identifier: identifier(&mut reader)?,
+                    channel: Channel::parse(reader.text()?)?,
+                    handle: Selector::from_bytes(reader.field()?.try_into().ok()?),
+                    suppressed,
+                }
+            }
+            START => Self::Start {
+                tenant: tenant(&mut reader)?,
+                user: UserId::parse(reader.text()?).ok()?,
+                purpose: Purpose::parse(reader.text()?)?,
+                life: Duration::from_secs(u64::try_from(reader.number()?).ok()?),
+            },
             NOTICE => Self::Notice {
                 tenant: tenant(&mut reader)?,
                 user: UserId::parse(reader.text()?).ok()?,
@@ -166,12 +261,32 @@ impl Task {
                 at: Timestamp::from_unix_micros(reader.number()?),
                 key: KeyId(u32::try_from(reader.number()?).ok()?),
                 epoch: Epoch::from_bytes(reader.field()?.try_into().ok()?),
+                token: Selector::from_bytes(reader.field()?.try_into().ok()?),
+                seen: seen(&mut reader)?,
             },
             _ => return None,
         };
         reader.end()?;
         Some(task)
     }
+}
+
+fn identifier(reader: &mut Reader<'_>) -> Option<Identifier> {
+    let tenant = tenant(reader)?;
+    let identifier = Identifier::parse(reader.text()?).ok()?;
+    Some(identifier.within(tenant.as_ref()))
+}
+
+fn seen(reader: &mut Reader<'_>) -> Option<Option<Seen>> {
+    let (device, place) = (reader.optional_text()?, reader.optional_text()?);
+    let mut seen = Seen::default();
+    if let Some(device) = device {
+        seen = seen.device(device).ok()?;
+    }
+    if let Some(place) = place {
+        seen = seen.place(place).ok()?;
+    }
+    Some((seen != Seen::default()).then_some(seen))
 }
 
 fn tenant(reader: &mut Reader<'_>) -> Option<Option<Tenant>> {
@@ -372,7 +487,7 @@ mod tests {
                 suppressed: false,
             },
             Task::Deliver {
-                identifier: identifier.in_tenant(tenant.clone()),
+                identifier: identifier.clone().in_tenant(tenant.clone()),
                 suppressed: true,
             },
             Task::Notice {
@@ -383,6 +498,20 @@ mod tests {
                 at: Timestamp::from_unix_micros(-1),
                 key: KeyId(u32::MAX),
                 epoch: Epoch::from_bytes([7; 32]),
+                token: Selector::from_bytes([8; 16]),
+                seen: Some(Seen::default().place("Lyon, France").unwrap()),
+            },
+            Task::Code {
+                identifier,
+                channel: Channel::Sms,
+                handle: Selector::from_bytes([9; 16]),
+                suppressed: true,
+            },
+            Task::Start {
+                user: UserId::parse("42").unwrap(),
+                tenant: None,
+                purpose: Purpose::First,
+                life: Duration::from_secs(86_400),
             },
         ]
     }

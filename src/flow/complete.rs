@@ -221,7 +221,10 @@ impl Verified {
         if account.second_factor && !self.account.second_factor {
             return Err(self.refused(Refused::StepUp).into());
         }
-        let queued = self.flow.queue_notices(&self.record, &account).await;
+        let queued = self
+            .flow
+            .queue_notices(&self.record, &account, self.seen.as_ref())
+            .await;
         queued.map_err(CompleteError::Unavailable)?;
         let now = self.flow.now();
         if now >= self.record.expires_at {

@@ -288,6 +288,8 @@ impl ResetFlow {
             at,
             key,
             epoch,
+            token: _,
+            seen,
         } = &leased.job.task
         else {
             return Err(Undone::Never);
@@ -309,7 +311,10 @@ impl ResetFlow {
         event.user = Some(user.clone());
         let letter = core
             .templates
-            .password_changed(&PasswordChanged::new(&core.site, *at, locale.as_deref()))
+            .password_changed(&PasswordChanged {
+                seen: seen.as_ref(),
+                ..PasswordChanged::new(&core.site, *at, locale.as_deref())
+            })
             .map_err(|e| flow.failed_in(leased.job.id, Backend::Templates, Step::Notice, e))?;
         let kind = Kind::PasswordChanged;
         let message = Message::new(kind, leased.lease, &core.site, address.clone(), letter)

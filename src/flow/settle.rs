@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::account::{Account, MAX_ADDRESSES, SessionScope};
+use crate::account::{Account, MAX_ADDRESSES, Seen, SessionScope};
 use crate::audit::{EventKind, Step};
 use crate::clock::Timestamp;
 use crate::error::{Backend, BackendError};
@@ -62,13 +62,18 @@ impl ResetFlow {
         self.record(event);
     }
 
-    /// One notice for each verified address (R71), to be sent once the credential has changed.
+    /// One notice for each address of the account, former ones included (R71), to be sent once the
+    /// credential has changed.
     pub(super) async fn queue_notices(
         &self,
         record: &TokenRecord,
         account: &Account,
+        seen: Option<&Seen>,
     ) -> Result<(), BackendError> {
-        for address in account.verified.iter().take(MAX_ADDRESSES) {
+        let verified = account.verified.iter().take(MAX_ADDRESSES);
+        let former = account.former.iter().take(MAX_ADDRESSES);
+        let former = former.filter(|address| !account.verified.contains(address));
+        for address in verified.chain(former) {
             let task = Task::Notice {
                 user: account.id.clone(),
                 tenant: account.tenant.clone(),
@@ -77,6 +82,8 @@ impl ResetFlow {
                 at: self.now(),
                 key: record.key,
                 epoch: record.epoch.clone(),
+                token: record.selector,
+                seen: seen.cloned(),
             };
             let mut job = self
                 .job(task, false)

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::account::{Account, Address, Client, Credential, Status, UserId};
+use crate::account::{Account, Address, Client, Credential, Seen, Status, UserId};
 use crate::audit::{EventKind, Refused, Step};
 use crate::clock::Timestamp;
 use crate::error::{Backend, BackendError};
@@ -64,6 +64,7 @@ pub struct Verified {
     pub(super) account: Account,
     pub(super) client: Client,
     pub(super) at: Timestamp,
+    pub(super) seen: Option<Seen>,
 }
 
 impl Verified {
@@ -105,6 +106,12 @@ impl Verified {
     /// From when on the token is refused.
     pub fn expires_at(&self) -> Timestamp {
         self.record.expires_at
+    }
+
+    /// Says where the change comes from, for the notice to its owner.
+    pub fn seen(mut self, seen: Seen) -> Self {
+        self.seen = Some(seen);
+        self
     }
 
     /// Judges a new password by the flow's policy, with this account's own words in mind. The
@@ -190,6 +197,7 @@ impl ResetFlow {
             account,
             client: *client,
             at: now,
+            seen: None,
         })
     }
 

@@ -166,6 +166,7 @@ impl Worker {
                 suppressed,
             } => self.flow.deliver(leased, identifier, *suppressed).await,
             Task::Notice { .. } => self.flow.notice(leased).await,
+            Task::Code { .. } | Task::Start { .. } => Err(Undone::Never),
             Task::Unreadable(_) => Err(Undone::Later),
         }
     }

@@ -8,6 +8,7 @@ use minijinja::{Environment, UndefinedBehavior};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
+use crate::account::Seen;
 use crate::clock::Timestamp;
 use crate::error::BoxError;
 use crate::mail::Site;
@@ -39,6 +40,24 @@ pub struct ResetLink<'a> {
     pub valid_for: Duration,
     /// The account's language, as a BCP 47 tag.
     pub locale: Option<&'a str>,
+    /// Why it is written.
+    pub occasion: Occasion,
+    /// The link to "this wasn't me", where the site has such a page. It can cancel, and nothing
+    /// else.
+    pub cancel: Option<&'a SecretString>,
+}
+
+/// Why a letter with a link is written.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Occasion {
+    /// Somebody asked for it.
+    #[default]
+    Asked,
+    /// The service's operators ask the account's owner to choose a new password.
+    Operator,
+    /// The account has no password yet, and its owner may choose the first one.
+    First,
 }
 
 impl<'a> ResetLink<'a> {
@@ -54,7 +73,61 @@ impl<'a> ResetLink<'a> {
             link,
             valid_for,
             locale,
+            occasion: Occasion::Asked,
+            cancel: None,
         }
+    }
+}
+
+/// What the letter, or the text message, with the code may say. `Debug` does not show the code.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ResetCode<'a> {
+    /// The service.
+    pub site: &'a Site,
+    /// The code: digits only. As secret as a link.
+    pub code: &'a SecretString,
+    /// How long the code works, counted from now.
+    pub valid_for: Duration,
+    /// The account's language, as a BCP 47 tag.
+    pub locale: Option<&'a str>,
+    /// The link to "this wasn't me", where the site has such a page. Not for text messages.
+    pub cancel: Option<&'a SecretString>,
+}
+
+impl<'a> ResetCode<'a> {
+    /// The facts of one letter. For the flow, and for the tests of templates.
+    pub fn new(
+        site: &'a Site,
+        code: &'a SecretString,
+        valid_for: Duration,
+        locale: Option<&'a str>,
+    ) -> Self {
+        Self {
+            site,
+            code,
+            valid_for,
+            locale,
+            cancel: None,
+        }
+    }
+}
+
+/// What a letter without a secret may say: "you have no account here", or "log in through your
+/// provider".
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Hint<'a> {
+    /// The service.
+    pub site: &'a Site,
+    /// The account's language, as a BCP 47 tag, where there is an account.
+    pub locale: Option<&'a str>,
+}
+
+impl<'a> Hint<'a> {
+    /// The facts of one letter. For the flow, and for the tests of templates.
+    pub fn new(site: &'a Site, locale: Option<&'a str>) -> Self {
+        Self { site, locale }
     }
 }
 
@@ -68,12 +141,22 @@ pub struct PasswordChanged<'a> {
     pub at: Timestamp,
     /// The account's language, as a BCP 47 tag.
     pub locale: Option<&'a str>,
+    /// Where the change came from, if the application says so.
+    pub seen: Option<&'a Seen>,
+    /// The link to "this wasn't me", where the site has such a page.
+    pub cancel: Option<&'a SecretString>,
 }
 
 impl<'a> PasswordChanged<'a> {
     /// The facts of one notice. For the flow, and for the tests of templates.
     pub fn new(site: &'a Site, at: Timestamp, locale: Option<&'a str>) -> Self {
-        Self { site, at, locale }
+        Self {
+            site,
+            at,
+            locale,
+            seen: None,
+            cancel: None,
+        }
     }
 }
 
@@ -83,8 +166,11 @@ impl<'a> PasswordChanged<'a> {
 ///
 /// - The link's letter MUST say how long the link works, that it works once, and what to do when
 ///   one did not ask for it (R86).
+/// - The code MUST NOT stand in a subject, and the letter MUST say that nobody who calls or writes
+///   may be told it (R86). A text message MUST end with the line that [`ResetCode`] describes.
 /// - The notice MUST say what happened, when, and whom to contact if it was not you, and MUST NOT
-///   hold a link that changes the account (R72). Otherwise the notice is itself worth stealing.
+///   hold a link that sets a password (R72). Otherwise the notice is itself worth stealing. The
+///   link to "this wasn't me" can only cancel.
 /// - Every value MUST be escaped for where it stands, and a template MUST NOT be built from values
 ///   (R85, W10).
 /// - MUST NOT load anything from elsewhere: no images, no pixels, no style sheets (R87).
@@ -96,12 +182,42 @@ pub trait Templates: Send + Sync + 'static {
     /// Any error when the letter cannot be written. It must not hold the link.
     fn reset_link(&self, letter: &ResetLink<'_>) -> Result<Letter, BoxError>;
 
+    /// The letter with the code.
+    ///
+    /// # Errors
+    ///
+    /// Any error when the letter cannot be written. It must not hold the code.
+    fn reset_code(&self, letter: &ResetCode<'_>) -> Result<Letter, BoxError>;
+
+    /// The text message with the code: one short line, and behind it, on a line of its own,
+    /// `@host #code` with the host of the site's pages, which browsers read to fill in the code
+    /// (WebOTP, origin-bound one-time codes). No link.
+    ///
+    /// # Errors
+    ///
+    /// Any error when the text cannot be written. It must not hold the code.
+    fn code_text(&self, letter: &ResetCode<'_>) -> Result<SecretString, BoxError>;
+
     /// The notice that the password was changed.
     ///
     /// # Errors
     ///
     /// Any error when the letter cannot be written.
     fn password_changed(&self, letter: &PasswordChanged<'_>) -> Result<Letter, BoxError>;
+
+    /// "Somebody asked for a new password with this address, and it has no account here."
+    ///
+    /// # Errors
+    ///
+    /// Any error when the letter cannot be written.
+    fn no_account(&self, letter: &Hint<'_>) -> Result<Letter, BoxError>;
+
+    /// "Your account has no password of its own: log in through your provider."
+    ///
+    /// # Errors
+    ///
+    /// Any error when the letter cannot be written.
+    fn use_provider(&self, letter: &Hint<'_>) -> Result<Letter, BoxError>;
 }
 
 macro_rules! forward {
@@ -110,8 +226,20 @@ macro_rules! forward {
             fn reset_link(&self, letter: &ResetLink<'_>) -> Result<Letter, BoxError> {
                 (**self).reset_link(letter)
             }
+            fn reset_code(&self, letter: &ResetCode<'_>) -> Result<Letter, BoxError> {
+                (**self).reset_code(letter)
+            }
+            fn code_text(&self, letter: &ResetCode<'_>) -> Result<SecretString, BoxError> {
+                (**self).code_text(letter)
+            }
             fn password_changed(&self, letter: &PasswordChanged<'_>) -> Result<Letter, BoxError> {
                 (**self).password_changed(letter)
+            }
+            fn no_account(&self, letter: &Hint<'_>) -> Result<Letter, BoxError> {
+                (**self).no_account(letter)
+            }
+            fn use_provider(&self, letter: &Hint<'_>) -> Result<Letter, BoxError> {
+                (**self).use_provider(letter)
             }
         }
     )+ };
@@ -209,6 +337,27 @@ impl Templates for StandardLetters {
             text: with_link(&wrap(&text), link),
             html: with_link(&html, &escaped(link)),
         })
+    }
+
+    fn reset_code(&self, letter: &ResetCode<'_>) -> Result<Letter, BoxError> {
+        let code = letter.code.expose_secret();
+        Ok(Letter {
+            subject: "A code".into(),
+            text: format!("{code}\n").into(),
+            html: format!("<p>{code}</p>").into(),
+        })
+    }
+
+    fn code_text(&self, letter: &ResetCode<'_>) -> Result<SecretString, BoxError> {
+        Ok(format!("{}\n", letter.code.expose_secret()).into())
+    }
+
+    fn no_account(&self, _: &Hint<'_>) -> Result<Letter, BoxError> {
+        Err("not written yet".into())
+    }
+
+    fn use_provider(&self, _: &Hint<'_>) -> Result<Letter, BoxError> {
+        Err("not written yet".into())
     }
 
     fn password_changed(&self, letter: &PasswordChanged<'_>) -> Result<Letter, BoxError> {

@@ -37,8 +37,14 @@ pub enum InvalidMessage {
 pub enum Kind {
     /// The link. Whoever reads it can set the password.
     ResetLink,
-    /// The notice that the password was changed. Holds no secret.
+    /// The code. Whoever reads it can set the password, on the device that asked for it.
+    ResetCode,
+    /// The notice that the password was changed. Its link can cancel and nothing else.
     PasswordChanged,
+    /// "You have no account here", to whoever was named. Holds no secret.
+    NoAccount,
+    /// "You log in through another provider". Holds no secret.
+    UseProvider,
 }
 
 /// One mail to one address.
@@ -112,7 +118,7 @@ impl Message {
                 Kind::ResetLink => {
                     format!("<{}.{}@{}>", lease.job, lease.attempt, site.domain())
                 }
-                Kind::PasswordChanged => format!("<{}@{}>", lease.job, site.domain()),
+                _ => format!("<{}@{}>", lease.job, site.domain()),
             },
             from: site.sender().clone(),
             reply_to: site.answers().cloned(),
@@ -128,8 +134,9 @@ impl Message {
         self.kind
     }
 
-    /// The Message-ID with its angle brackets, at the sender's domain. The same at every try of a
-    /// notice; another at each try of a link, because each carries another link.
+    /// The Message-ID with its angle brackets, at the sender's domain. The same at every try, so
+    /// that a retry is recognised as the same mail; but another at each try of a link, because each
+    /// carries another link.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -178,11 +185,11 @@ impl Message {
         HEADERS.into_iter()
     }
 
-    /// Whether the body holds a live link. Then click tracking, link rewriting and open pixels
-    /// must be off, and nothing may keep the body (R87).
+    /// Whether the body holds a live link or code. Then click tracking, link rewriting and open
+    /// pixels must be off, and nothing may keep the body (R87).
     pub fn is_sensitive(&self) -> bool {
         // Everything but what is known to be harmless.
-        !matches!(self.kind, Kind::PasswordChanged)
+        !matches!(self.kind, Kind::NoAccount | Kind::UseProvider)
     }
 }
 
@@ -297,13 +304,13 @@ mod tests {
     }
 
     #[test]
-    fn only_the_link_is_sensitive() {
-        assert!(message(Kind::ResetLink, "A", "b").unwrap().is_sensitive());
-        assert!(
-            !message(Kind::PasswordChanged, "A", "b")
-                .unwrap()
-                .is_sensitive()
-        );
+    fn whatever_holds_a_link_or_a_code_is_sensitive() {
+        for kind in [Kind::ResetLink, Kind::ResetCode, Kind::PasswordChanged] {
+            assert!(message(kind, "A", "b").unwrap().is_sensitive());
+        }
+        for kind in [Kind::NoAccount, Kind::UseProvider] {
+            assert!(!message(kind, "A", "b").unwrap().is_sensitive());
+        }
     }
 
     #[test]

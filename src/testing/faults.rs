@@ -7,13 +7,16 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use async_trait::async_trait;
+use secrecy::SecretString;
 
 use crate::account::{Account, Credential, Identifier, SessionScope, Swap, UserId, UserStore};
 use crate::audit::{AuditSink, Event};
 use crate::clock::Timestamp;
 use crate::error::BoxError;
 use crate::limit::{Decision, LimitKey, Quota, RateLimiter};
-use crate::mail::{Letter, MailError, Mailer, Message, PasswordChanged, ResetLink, Templates};
+use crate::mail::{
+    Hint, Letter, Mailer, Message, PasswordChanged, ResetCode, ResetLink, SendError, Templates,
+};
 use crate::password::{Candidate, HasherError, NewPassword, PasswordHash, PasswordHasher, Scratch};
 use crate::queue::{DeadLetter, Job, JobId, JobQueue, Lease, LeasedJob, QueueLength};
 use crate::recovery::{Recovery, RecoveryAttempt, RecoveryPolicy};
@@ -25,7 +28,7 @@ use crate::token::{Selector, TokenRecord};
 /// How many names of calls are kept; later calls are counted only.
 const MAX_LOG: usize = 100_000;
 
-/// The error of a fault that a test asked for. A [`MailError`] made of it is transient.
+/// The error of a fault that a test asked for. A [`SendError`] made of it is transient.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("injected fault in {call}")]
 pub struct InjectedFault {
@@ -44,7 +47,7 @@ impl From<InjectedFault> for HasherError {
     }
 }
 
-impl From<InjectedFault> for MailError {
+impl From<InjectedFault> for SendError {
     fn from(fault: InjectedFault) -> Self {
         Self::transient(fault)
     }
@@ -318,7 +321,7 @@ guarded!("limiter", RateLimiter {
 });
 
 guarded!("mailer", Mailer {
-    fn send(message: &Message) -> (), MailError;
+    fn send(message: &Message) -> (), SendError;
 });
 
 guarded!("recovery", RecoveryPolicy {
@@ -336,6 +339,26 @@ impl<T: Templates> Templates for Faulty<T> {
     fn reset_link(&self, letter: &ResetLink<'_>) -> Result<Letter, BoxError> {
         self.plan
             .guard_sync("templates.reset_link", || self.inner.reset_link(letter))
+    }
+
+    fn reset_code(&self, letter: &ResetCode<'_>) -> Result<Letter, BoxError> {
+        self.plan
+            .guard_sync("templates.reset_code", || self.inner.reset_code(letter))
+    }
+
+    fn code_text(&self, letter: &ResetCode<'_>) -> Result<SecretString, BoxError> {
+        self.plan
+            .guard_sync("templates.code_text", || self.inner.code_text(letter))
+    }
+
+    fn no_account(&self, letter: &Hint<'_>) -> Result<Letter, BoxError> {
+        self.plan
+            .guard_sync("templates.no_account", || self.inner.no_account(letter))
+    }
+
+    fn use_provider(&self, letter: &Hint<'_>) -> Result<Letter, BoxError> {
+        self.plan
+            .guard_sync("templates.use_provider", || self.inner.use_provider(letter))
     }
 
     fn password_changed(&self, letter: &PasswordChanged<'_>) -> Result<Letter, BoxError> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 
 use crate::account::Address;
-use crate::mail::{Kind, MailError, Mailer, Message};
+use crate::mail::{Kind, Mailer, Message, SendError};
 use crate::testing::{InjectedFault, lock};
 
 /// What an [`Outbox`] does with the next mails.
@@ -145,13 +145,13 @@ impl Mailer for Outbox {
         clippy::panic,
         reason = "a mailer that panics is what the test asked for"
     )]
-    async fn send(&self, message: &Message) -> Result<(), MailError> {
+    async fn send(&self, message: &Message) -> Result<(), SendError> {
         let fault = InjectedFault::new("mailer.send");
         let behaviour = self.next();
         match behaviour {
             Behaviour::Accept | Behaviour::Uncertain => {}
-            Behaviour::FailTransient => return Err(MailError::transient(fault)),
-            Behaviour::FailPermanent => return Err(MailError::permanent(fault)),
+            Behaviour::FailTransient => return Err(SendError::transient(fault)),
+            Behaviour::FailPermanent => return Err(SendError::permanent(fault)),
             Behaviour::Hang => pending().await,
             Behaviour::Panic => panic!("{fault}"),
         }
@@ -164,7 +164,7 @@ impl Mailer for Outbox {
             html: message.html().to_owned(),
         });
         match behaviour {
-            Behaviour::Uncertain => Err(MailError::uncertain(fault)),
+            Behaviour::Uncertain => Err(SendError::uncertain(fault)),
             _ => Ok(()),
         }
     }

@@ -12,16 +12,34 @@ use crate::token::{Claims, Epoch, Key, KeyId, Selector, TokenDigest, Verifier};
 pub enum Purpose {
     /// Setting a new password.
     Reset,
+    /// Setting the first password of an account that has none yet.
+    First,
+    /// A code that a person types. It is exchanged for a token of purpose `Reset`.
+    Code,
+    /// Counts the codes that were tried for one account; no token.
+    CodeTries,
+    /// Says that nothing is mailed to one account for a while; no token.
+    Pause,
 }
 
 impl Purpose {
     /// Every purpose that this version knows. A store may hold records of a newer one.
-    pub const ALL: &[Self] = &[Self::Reset];
+    pub const ALL: &[Self] = &[
+        Self::Reset,
+        Self::First,
+        Self::Code,
+        Self::CodeTries,
+        Self::Pause,
+    ];
 
     /// The stable name to store.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Reset => "reset",
+            Self::First => "first",
+            Self::Code => "code",
+            Self::CodeTries => "code-tries",
+            Self::Pause => "pause",
         }
     }
 

@@ -63,6 +63,8 @@ pub enum Revocation {
     Undelivered,
     /// The application or an operator asked for it.
     Requested,
+    /// Its owner said that it was not them who asked.
+    Disowned,
 }
 
 impl Revocation {
@@ -73,6 +75,7 @@ impl Revocation {
             Self::PasswordChanged => "password-changed",
             Self::Undelivered => "undelivered",
             Self::Requested => "requested",
+            Self::Disowned => "disowned",
         }
     }
 
@@ -83,6 +86,7 @@ impl Revocation {
             Self::PasswordChanged,
             Self::Undelivered,
             Self::Requested,
+            Self::Disowned,
         ]
         .into_iter()
         .find(|why| why.as_str() == name)

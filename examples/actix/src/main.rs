@@ -18,7 +18,7 @@ use actix_web::{App, Error, HttpResponse, HttpServer};
 use password_reset::account::Address;
 use password_reset::error::BoxError;
 use password_reset::flow::{Parts, ResetFlow, WorkerOptions};
-use password_reset::mail::{LinkBase, MailError, Mailbox, Mailer, Message, Site};
+use password_reset::mail::{LinkBase, Mailbox, Mailer, Message, SendError, Site};
 use password_reset::password::{Argon2id, HashPool, Policy};
 use password_reset::token::Keyring;
 use password_reset_sqlx::sqlx::{query, raw_sql, sqlite::SqlitePoolOptions};
@@ -138,8 +138,8 @@ struct Terminal;
 
 #[password_reset::async_trait]
 impl Mailer for Terminal {
-    async fn send(&self, mail: &Message) -> Result<(), MailError> {
+    async fn send(&self, mail: &Message) -> Result<(), SendError> {
         let (to, text) = (mail.to().as_str(), mail.text());
-        writeln!(stdout(), "\nTo: {to}\n\n{text}").map_err(MailError::transient)
+        writeln!(stdout(), "\nTo: {to}\n\n{text}").map_err(SendError::transient)
     }
 }

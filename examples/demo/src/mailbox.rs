@@ -13,7 +13,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use password_reset::async_trait;
 use password_reset::error::BoxError;
-use password_reset::mail::{Kind, LinkBase, MailError, Mailer, Message};
+use password_reset::mail::{Kind, LinkBase, Mailer, Message, SendError};
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
@@ -102,7 +102,7 @@ impl Mailbox {
 
 #[async_trait]
 impl Mailer for Mailbox {
-    async fn send(&self, message: &Message) -> Result<(), MailError> {
+    async fn send(&self, message: &Message) -> Result<(), SendError> {
         let mail = self.mail(message);
         match &self.kept {
             Kept::InMemory(mails) => {
@@ -116,7 +116,7 @@ impl Mailer for Mailbox {
             Kept::In(folder) => {
                 let folder = Arc::clone(folder);
                 let put = spawn_blocking(move || folder.put(&mail)).await;
-                put.map_err(MailError::uncertain)?
+                put.map_err(SendError::uncertain)?
             }
         }
     }

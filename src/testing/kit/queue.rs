@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Answered, RACERS, Race, at, cut, fresh, just_before, word};
-use crate::account::{Address, Identifier, Tenant, UserId};
+use crate::account::{Address, Identifier, Seen, Tenant, UserId};
 use crate::clock::Timestamp;
+use crate::queue::Channel;
 use crate::queue::{DeadLetter, Job, JobId, JobQueue, Lease, LeasedJob, QueueLength, Task};
-use crate::token::{Epoch, KeyId};
+use crate::token::{Epoch, KeyId, Purpose, Selector};
 
 /// The one list of this trait's promises.
 #[doc(hidden)]
@@ -151,6 +152,8 @@ pub async fn a_job_comes_back_as_it_went_in(store: Store, _: Race) {
         locale: locale.map(str::to_owned),
         at: at(7),
         key: KeyId(u32::MAX),
+        token: Selector::from_bytes([0xfe; 16]),
+        seen: locale.and_then(|_| Seen::default().device("Firefox on Linux").ok()),
         epoch: Epoch::from_bytes([0xa5; 32]),
     };
     let tasks = [
@@ -159,6 +162,18 @@ pub async fn a_job_comes_back_as_it_went_in(store: Store, _: Race) {
         deliver(identifier(&"ü".repeat(127)), false),
         notice(None, None),
         notice(Some(tenant()), Some("de-AT")),
+        Task::Code {
+            identifier: identifier("ada@example.com").in_tenant(tenant()),
+            channel: Channel::Sms,
+            handle: Selector::from_bytes([0xfd; 16]),
+            suppressed: false,
+        },
+        Task::Start {
+            user: UserId::parse("42").expect("a valid id"),
+            tenant: Some(tenant()),
+            purpose: Purpose::First,
+            life: Duration::from_secs(86_400),
+        },
         Task::Unreadable((0..=u8::MAX).collect()),
         Task::Unreadable(vec![0xff; 4_096]),
     ];

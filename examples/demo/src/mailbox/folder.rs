@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use password_reset::error::BoxError;
-use password_reset::mail::MailError;
+use password_reset::mail::SendError;
 
 use crate::mailbox::Mail;
 
@@ -30,19 +30,19 @@ impl Folder {
     }
 
     /// Writes one mail, so that no reader and no crash ever finds half of it.
-    pub(crate) fn put(&self, mail: &Mail) -> Result<(), MailError> {
-        let json = serde_json::to_vec(mail).map_err(MailError::permanent)?;
+    pub(crate) fn put(&self, mail: &Mail) -> Result<(), SendError> {
+        let json = serde_json::to_vec(mail).map_err(SendError::permanent)?;
         let name = self.name();
         let unfinished = self.path.join(format!(".{name}.new"));
         let written = write(&unfinished, &json);
         let put = written.and_then(|()| fs::rename(&unfinished, self.path.join(&name)));
         if let Err(error) = put {
             let _ = fs::remove_file(&unfinished);
-            return Err(MailError::transient(error));
+            return Err(SendError::transient(error));
         }
         // The name is there; whether it outlives a power cut is up to the folder.
         let synced = File::open(&self.path).and_then(|folder| folder.sync_all());
-        synced.map_err(MailError::uncertain)
+        synced.map_err(SendError::uncertain)
     }
 
     /// The newest mails, up to so many, the oldest of them first.
