@@ -2,13 +2,14 @@
 //!
 //! One file a step, in the order of the story: [`builder`](ResetFlow::builder) (what is plugged
 //! in), `request` (somebody asks), `deliver` (a worker mints and mails), `verify` (the link is
-//! opened), `complete` (the password is changed), `settle` (what follows, and what others left
+//! opened), `code` (the same with a code that is typed), `complete` (the password is changed), `settle` (what follows, and what others left
 //! unfinished), `worker` (who does the waiting work), `operator` (revoking and purging).
 //!
 //! Only this module awaits backends. Everything that can be decided without them is decided in
 //! pure functions elsewhere.
 
 mod builder;
+mod code;
 mod complete;
 mod deliver;
 mod operator;
@@ -35,11 +36,13 @@ use crate::password::{Context, HashPool, Policy};
 use crate::queue::{JobId, JobQueue};
 use crate::random::{self, Random};
 use crate::recovery::RecoveryPolicy;
+use crate::sms::SmsSender;
 use crate::store::{Live, TokenStore};
 use crate::token::{Keyring, TokenRecord};
 use crate::wire::Fields;
 
 pub use builder::{BuildError, Builder, Danger, Limits, Parts, Retry};
+pub use code::{CodeAccepted, CodeError, Codes, Redeemed, TextLimits};
 pub use complete::{CompleteError, Completed};
 pub use request::{Accepted, RequestError};
 pub use verify::{Verified, VerifyError};
@@ -124,6 +127,7 @@ struct Core {
     tokens: Arc<dyn TokenStore>,
     queue: Arc<dyn JobQueue>,
     mailer: Arc<dyn Mailer>,
+    sms: Option<Arc<dyn SmsSender>>,
     limiter: Arc<dyn RateLimiter>,
     templates: Box<dyn Templates>,
     recovery: Box<dyn RecoveryPolicy>,
@@ -149,9 +153,32 @@ struct Settings {
     grant_life: Duration,
     tombstones: Duration,
     limits: Limits,
+    codes: Option<Codes>,
+    text_limits: TextLimits,
     link_retry: Retry,
     notice_retry: Retry,
 }
+
+impl Settings {
+    /// How many live tokens a further link may find. Where there are codes, both count as one
+    /// number, and each kind leaves the other room: links and codes of one account are mailed five
+    /// times an hour at most, so codes alone never fill what links may have, nor links what codes
+    /// may have.
+    fn live_links(&self) -> Live {
+        match self.codes {
+            Some(_) => self.live.widened(2 * LIVE_CODES),
+            None => self.live,
+        }
+    }
+
+    /// The same for a further code.
+    fn live_codes(&self) -> Live {
+        self.live.widened(LIVE_CODES)
+    }
+}
+
+/// How many of an account's live tokens may be codes, beside those that may be either.
+const LIVE_CODES: u32 = 3;
 
 impl ResetFlow {
     /// Starts a flow from its mandatory parts.

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use base64ct::{Base64UrlUnpadded, Encoding};
 
+use crate::account::{InvalidText, UserId};
 use crate::clock::{Timestamp, micros};
 use crate::error::BoxError;
 
@@ -109,6 +111,12 @@ impl LimitKey {
     /// The bytes to store; compare them byte by byte.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// Stands where a record names its account, for what belongs to none. No account's id is
+    /// a keyed digest.
+    pub(crate) fn as_user(&self) -> Result<UserId, InvalidText> {
+        UserId::parse(&Base64UrlUnpadded::encode_string(&self.0))
     }
 }
 

@@ -4,17 +4,20 @@
 //! the verifier (R4, W15). The digest covers everything that the token was made for, so a row that
 //! was edited (another user, a later expiry) is worth nothing (W41, W42, W43).
 
+mod code;
 mod digest;
 mod keyring;
 mod record;
 mod secret;
 pub mod state;
 
+pub use code::{CODE_DIGITS, CODE_HANDLE_CHARS, CodeHandle, PresentedCode};
 pub use digest::{Epoch, Freshness, TokenDigest};
 pub use keyring::{InvalidKeyring, Key, KeyId, Keyring};
 pub use record::{Purpose, TokenRecord};
 pub use secret::{LINK_TOKEN_CHARS, LinkToken, Malformed, PresentedToken, Selector, Verifier};
 
+pub(crate) use code::code_of;
 pub(crate) use digest::Claims;
 #[cfg(feature = "testing")]
 pub(crate) use keyring::HmacSha256;

@@ -9,13 +9,14 @@ use crate::account::{UserId, UserStore};
 use crate::audit::{AuditSink, TracingSink};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::BoxError;
-use crate::flow::{Core, ResetFlow, Settings};
+use crate::flow::{Codes, Core, ResetFlow, Settings, TextLimits};
 use crate::limit::{Quota, RateLimiter};
 use crate::mail::{Mailer, Site, StandardLetters, Templates};
 use crate::password::{Argon2id, HashPool, Policy};
 use crate::queue::JobQueue;
 use crate::random::{self, Random, Shared, SystemRandom};
 use crate::recovery::{RecoveryPolicy, RefuseSecondFactor};
+use crate::sms::SmsSender;
 use crate::store::{Live, TokenStore};
 use crate::token::{Epoch, KeyId, Keyring, Purpose, Selector, TokenDigest, TokenRecord};
 
@@ -111,6 +112,14 @@ pub enum BuildError {
     /// The claim lease is not within 5 s to 15 min.
     #[error("a claim's lease is 5 s to 15 min")]
     ClaimLease,
+    /// A number of [`Codes`] is out of its bounds.
+    #[error(
+        "codes have 6 to 12 digits, 1 to 10 minutes, 1 to 10 tries, and 1 to 100 for each account"
+    )]
+    Codes,
+    /// Text messages carry codes only, and there are none.
+    #[error("text messages need codes")]
+    SmsWithoutCodes,
     /// The hashing threads could not be started.
     #[error("the hashing threads could not be started")]
     Threads(#[source] std::io::Error),
@@ -130,6 +139,7 @@ pub struct Builder {
     policy: Policy,
     clock: Box<dyn Clock>,
     random: Box<dyn Random>,
+    sms: Option<Arc<dyn SmsSender>>,
     link_life: Duration,
     link_life_limit: Duration,
     spread_floor: Duration,
@@ -148,6 +158,7 @@ impl Builder {
             policy: Policy::default(),
             clock: Box::new(SystemClock),
             random: Box::new(SystemRandom),
+            sms: None,
             link_life,
             link_life_limit: HOUR,
             spread_floor: Duration::from_millis(200),
@@ -159,6 +170,8 @@ impl Builder {
                 grant_life: 10 * MINUTE,
                 tombstones: 7 * DAY,
                 limits: Limits::default(),
+                codes: None,
+                text_limits: TextLimits::default(),
                 link_retry: Retry {
                     attempts: 8,
                     first: Duration::from_secs(10),
@@ -248,6 +261,27 @@ impl Builder {
         self
     }
 
+    /// Offers codes beside links, for mobile apps and for mail programs whose scanners open links:
+    /// [`ResetFlow::request_code`](crate::ResetFlow::request_code).
+    ///
+    /// An account's live codes and links are counted apart, so that nobody uses up the one with the
+    /// other.
+    pub fn codes(mut self, codes: Codes) -> Self {
+        self.settings.codes = Some(codes);
+        self
+    }
+
+    /// Lets codes travel by text message too, to the account's confirmed number (R16). Needs
+    /// [`codes`](Self::codes).
+    ///
+    /// Text messages can be diverted by whoever talks a telephone company into it. Offer mail
+    /// beside them.
+    pub fn sms(mut self, sender: impl SmsSender, limits: TextLimits) -> Self {
+        self.sms = Some(Arc::new(sender));
+        self.settings.text_limits = limits;
+        self
+    }
+
     /// Other limits.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.settings.limits = limits;
@@ -293,6 +327,16 @@ impl Builder {
         if !(Duration::from_secs(5)..=15 * MINUTE).contains(&self.settings.claim_lease) {
             return Err(BuildError::ClaimLease);
         }
+        if self
+            .settings
+            .codes
+            .is_some_and(|codes| !codes.are_bounded())
+        {
+            return Err(BuildError::Codes);
+        }
+        if self.sms.is_some() && self.settings.codes.is_none() {
+            return Err(BuildError::SmsWithoutCodes);
+        }
         self.settings.link_life = self.link_life;
         let hashing = match self.hashing {
             Some(pool) => pool,
@@ -317,6 +361,7 @@ impl Builder {
             tokens,
             queue,
             mailer,
+            sms: self.sms,
             limiter,
             templates: self.templates,
             recovery: self.recovery,

@@ -13,7 +13,7 @@ use crate::error::{Backend, BackendError};
 use crate::flow::{Verified, VerifyError};
 use crate::password::{NewPassword, PasswordHash, PasswordRejected, PoolError};
 use crate::recovery::{Recovery, RecoveryAttempt};
-use crate::token::state::{Claim, ClaimId, Settlement};
+use crate::token::state::{Claim, ClaimId};
 
 /// Why a password was not changed. Unless a variant says otherwise, nothing was changed and the
 /// token is as good as before.
@@ -125,7 +125,7 @@ impl Verified {
             // A changed credential may be the late swap of an earlier claimant whom nobody else
             // would settle, so that claim is left to the sweep, which settles every change.
             if !matches!(refused, Unready::CredentialChanged(_)) {
-                self.release(claim).await;
+                self.flow.let_go(&self.record, claim, Step::Complete).await;
             }
             return Err(refused.into());
         }
@@ -256,16 +256,6 @@ impl Verified {
                     source,
                 )))
             }
-        }
-    }
-
-    /// Lets a claim go under which nothing was changed. If that fails, the lease runs out.
-    async fn release(&self, claim: ClaimId) {
-        let check_at = self.flow.next_check(&self.record);
-        let released = Settlement::Released { check_at };
-        let tokens = &self.flow.core.tokens;
-        if let Err(source) = tokens.settle(&self.record.selector, claim, released).await {
-            let _ = self.flow.failed(Backend::Tokens, Step::Complete, source);
         }
     }
 

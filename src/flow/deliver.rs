@@ -6,14 +6,10 @@
 
 use std::time::Duration;
 
-use base64ct::{Base64UrlUnpadded, Encoding};
-
-use crate::account::{
-    Account, Address, Credential, Identifier, MAX_ADDRESSES, Status, Tenant, UserId,
-};
+use crate::account::{Account, Address, Credential, Identifier, MAX_ADDRESSES, Status, Tenant};
 use crate::audit::{Event, EventKind, Step, Withheld};
 use crate::clock::Timestamp;
-use crate::error::{Backend, BackendError};
+use crate::error::{Backend, BackendError, SendError};
 use crate::flow::ResetFlow;
 use crate::flow::settle::LONGEST_PAUSE;
 use crate::limit::Decision;
@@ -34,10 +30,26 @@ pub(crate) enum Undone {
     Never,
 }
 
-/// A mail that the mailer did not take, or perhaps did.
-struct Unsent {
-    undone: Undone,
-    arrived: bool,
+/// A message that its carrier did not take, or perhaps did.
+pub(super) struct Unsent {
+    pub(super) undone: Undone,
+    pub(super) arrived: bool,
+}
+
+impl Unsent {
+    pub(super) const fn for_good() -> Self {
+        Self {
+            undone: Undone::Never,
+            arrived: false,
+        }
+    }
+
+    pub(super) const fn for_now() -> Self {
+        Self {
+            undone: Undone::Later,
+            arrived: false,
+        }
+    }
 }
 
 impl From<BackendError> for Unsent {
@@ -178,14 +190,15 @@ impl ResetFlow {
         attempt: u32,
     ) -> Result<(LinkToken, TokenRecord, Insert), Undone> {
         let (token, record) = self.mint(account, address, self.now())?;
-        let live = self.core.settings.live.widened(attempt.saturating_sub(1));
+        let live = self.core.settings.live_links();
+        let live = live.widened(attempt.saturating_sub(1));
         let inserted = self.core.tokens.insert(&record, live).await;
         let inserted = inserted.map_err(|e| self.failed(Backend::Tokens, Step::Deliver, e))?;
         Ok((token, record, inserted))
     }
 
     /// Who gets a link, or why nobody does.
-    fn recipient(
+    pub(super) fn recipient(
         &self,
         found: Option<Account>,
         identifier: &Identifier,
@@ -217,10 +230,9 @@ impl ResetFlow {
 
     /// The stand-in where there is no one to mail: bounded and purged like a real one, one for
     /// each identifier, and never equal to an account's id.
-    fn decoy(&self, identifier: &Identifier) -> Result<(Account, Address), Undone> {
+    pub(super) fn decoy(&self, identifier: &Identifier) -> Result<(Account, Address), Undone> {
         let key = self.limit_key("decoy", identifier.canonical().as_bytes());
-        let id = Base64UrlUnpadded::encode_string(key.as_bytes());
-        let id = UserId::parse(&id).map_err(|_| Undone::Never)?;
+        let id = key.as_user().map_err(|_| Undone::Never)?;
         let address = Address::parse("decoy@example.org").map_err(|_| Undone::Never)?;
         let account = Account::new(id, Credential::External).verified(address.clone());
         Ok((account, address))
@@ -235,7 +247,7 @@ impl ResetFlow {
         let (token, halves) = LinkToken::generate(self.core.random.as_ref())
             .map_err(|e| self.failed(Backend::Random, Step::Deliver, e))?;
         let key = self.core.keyring.active();
-        let epoch = Epoch::of(key, account, address);
+        let epoch = Epoch::of(key, account, address.as_str());
         let purpose = Purpose::Reset;
         let expires_at = now + self.core.settings.link_life;
         let tenant = self.tenant.clone();
@@ -246,7 +258,7 @@ impl ResetFlow {
             epoch: &epoch,
             expires_at,
         }
-        .digest(key, &halves.verifier);
+        .digest(key, halves.verifier.expose());
         let user = account.id.clone();
         let selector = halves.selector;
         let record = TokenRecord::new(
@@ -347,21 +359,35 @@ impl ResetFlow {
         Ok(())
     }
 
-    async fn send(&self, job: JobId, message: &Message, step: Step) -> Result<(), Unsent> {
-        self.core.mailer.send(message).await.map_err(|error| {
-            let undone = if error.is_transient() {
-                Undone::Later
-            } else {
-                Undone::Never
-            };
-            let arrived = error.may_have_arrived();
-            let _ = self.failed_in(job, Backend::Mailer, step, error);
-            Unsent { undone, arrived }
-        })
+    pub(super) async fn send(
+        &self,
+        job: JobId,
+        message: &Message,
+        step: Step,
+    ) -> Result<(), Unsent> {
+        let sent = self.core.mailer.send(message).await;
+        sent.map_err(|error| self.unsent(job, Backend::Mailer, step, error))
+    }
+
+    pub(super) fn unsent(
+        &self,
+        job: JobId,
+        backend: Backend,
+        step: Step,
+        error: SendError,
+    ) -> Unsent {
+        let undone = if error.is_transient() {
+            Undone::Later
+        } else {
+            Undone::Never
+        };
+        let arrived = error.may_have_arrived();
+        let _ = self.failed_in(job, backend, step, error);
+        Unsent { undone, arrived }
     }
 
     /// This flow inside the tenant that a job names.
-    fn of(&self, tenant: Option<&Tenant>) -> ResetFlow {
+    pub(super) fn of(&self, tenant: Option<&Tenant>) -> ResetFlow {
         ResetFlow {
             core: self.core.clone(),
             tenant: tenant.cloned(),

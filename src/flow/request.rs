@@ -1,4 +1,4 @@
-//! Somebody asks for a link.
+//! Somebody asks for a link, or for a code.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::random;
 pub struct Accepted;
 
 /// Why a request was not taken. No variant depends on whether an account exists.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
     /// This source has asked too often, for whomever.
@@ -25,6 +25,24 @@ pub enum RequestError {
         /// When it may ask again.
         retry_after: Duration,
     },
+    /// The flow was not built for what was asked: see [`Builder::codes`](crate::flow::Builder::codes)
+    /// and [`Builder::sms`](crate::flow::Builder::sms).
+    #[error("not offered by this service")]
+    NotOffered,
+    /// The source of randomness failed. Ask to try again.
+    #[error("not available at this moment")]
+    Unavailable(#[source] BackendError),
+}
+
+/// What a request is charged to.
+pub(super) struct Asked<'a> {
+    pub(super) identifier: &'a Identifier,
+    pub(super) client: &'a Client,
+    /// The label of the identifier's bucket. Links and codes have one each, so that who uses up the
+    /// one leaves the other to the owner.
+    pub(super) bucket: &'static str,
+    /// Whether a text message was asked for.
+    pub(super) text: bool,
 }
 
 impl ResetFlow {
@@ -46,10 +64,30 @@ impl ResetFlow {
         identifier: &Identifier,
         client: &Client,
     ) -> Result<Accepted, RequestError> {
+        let asked = Asked {
+            identifier,
+            client,
+            bucket: "request-identifier",
+            text: false,
+        };
+        self.ask(asked, |identifier, suppressed| Task::Deliver {
+            identifier,
+            suppressed,
+        })
+        .await?;
+        Ok(Accepted)
+    }
+
+    /// Charges the limits and queues one job.
+    pub(super) async fn ask(
+        &self,
+        asked: Asked<'_>,
+        task: impl FnOnce(Identifier, bool) -> Task,
+    ) -> Result<(), RequestError> {
         let mut event = self.event(EventKind::RateLimited);
-        event.identifier = Some(self.pseudonym(identifier));
-        event.source = client.prefix();
-        match self.try_request(identifier, client, &mut event).await {
+        event.identifier = Some(self.pseudonym(asked.identifier));
+        event.source = asked.client.prefix();
+        match self.try_request(&asked, task, &mut event).await {
             Ok(Decision::Allow) => {}
             Ok(Decision::Deny { retry_after }) => {
                 event.kind = EventKind::RateLimited;
@@ -65,13 +103,13 @@ impl ResetFlow {
             }
         }
         self.record(event);
-        Ok(Accepted)
+        Ok(())
     }
 
     async fn try_request(
         &self,
-        identifier: &Identifier,
-        client: &Client,
+        asked: &Asked<'_>,
+        task: impl FnOnce(Identifier, bool) -> Task,
         event: &mut Event,
     ) -> Result<Decision, BackendError> {
         let now = self.now();
@@ -79,29 +117,26 @@ impl ResetFlow {
         let limiter = &self.core.limiter;
         let limited = |source| BackendError::new(Backend::Limiter, source);
 
-        let source = self.source_key("request-source", client);
-        let denied = limiter
-            .check(&source, &limits.source, now)
-            .await
-            .map_err(limited)?;
-        if denied != Decision::Allow {
-            return Ok(denied);
+        let source = [("request-source", limits.source)];
+        let text = [("text-source", self.core.settings.text_limits.source)];
+        let text = asked.text.then_some(text).into_iter().flatten();
+        for (label, quota) in source.into_iter().chain(text) {
+            let key = self.source_key(label, asked.client);
+            let denied = limiter.check(&key, &quota, now).await.map_err(limited)?;
+            if denied != Decision::Allow {
+                return Ok(denied);
+            }
         }
-        let key = self.limit_key("request-identifier", identifier.canonical().as_bytes());
+        let canonical = asked.identifier.canonical();
+        let key = self.limit_key(asked.bucket, canonical.as_bytes());
         let decision = limiter
             .check(&key, &limits.identifier, now)
             .await
             .map_err(limited)?;
         let suppressed = decision != Decision::Allow;
 
-        let identifier = identifier.clone().within(self.tenant.as_ref());
-        let job = self.job(
-            Task::Deliver {
-                identifier,
-                suppressed,
-            },
-            true,
-        )?;
+        let identifier = asked.identifier.clone().within(self.tenant.as_ref());
+        let job = self.job(task(identifier, suppressed), true)?;
         self.core
             .queue
             .push(&job)

@@ -167,6 +167,16 @@ impl ResetFlow {
         closed.map(|_| ()).map_err(|e| failed(Backend::Tokens, e))
     }
 
+    /// Lets a claim go under which nothing was changed. If that fails, the lease runs out.
+    pub(super) async fn let_go(&self, record: &TokenRecord, claim: ClaimId, step: Step) {
+        let check_at = self.next_check(record);
+        let released = Settlement::Released { check_at };
+        let settled = self.core.tokens.settle(&record.selector, claim, released);
+        if let Err(source) = settled.await {
+            let _ = self.failed(Backend::Tokens, step, source);
+        }
+    }
+
     /// Leaves the token to a later sweep.
     async fn look_again(&self, record: &TokenRecord, claim: ClaimId) -> Result<(), BackendError> {
         let check_at = self.next_check(record);

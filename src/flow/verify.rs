@@ -215,7 +215,7 @@ impl ResetFlow {
             None => (Refused::Unknown, self.core.dummy.clone()),
         };
         let key = known.unwrap_or_else(|| self.core.keyring.active());
-        let digest = record.digest_of(key, &presented.verifier);
+        let digest = record.digest_of(key, presented.verifier.expose());
         let same = bool::from(digest.matches(&record.digest));
         if !same || known.is_none() || record.purpose != Purpose::Reset {
             return Err(why);
@@ -227,7 +227,7 @@ impl ResetFlow {
     }
 
     /// Where the token stands in its life.
-    fn standing(&self, record: &TokenRecord, now: Timestamp) -> Result<(), Refused> {
+    pub(super) fn standing(&self, record: &TokenRecord, now: Timestamp) -> Result<(), Refused> {
         if record.state.spent_at.is_some() {
             Err(Refused::Spent)
         } else if record.state.revoked.is_some() {

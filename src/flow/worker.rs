@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::audit::{EventKind, Step};
 use crate::error::{Backend, BackendError};
+use crate::flow::code::CodeJob;
 use crate::flow::deliver::Undone;
 use crate::flow::{ResetFlow, Retry};
 use crate::queue::{JobId, LeasedJob, Task};
@@ -166,7 +167,21 @@ impl Worker {
                 suppressed,
             } => self.flow.deliver(leased, identifier, *suppressed).await,
             Task::Notice { .. } => self.flow.notice(leased).await,
-            Task::Code { .. } | Task::Start { .. } => Err(Undone::Never),
+            Task::Code {
+                identifier,
+                channel,
+                handle,
+                suppressed,
+            } => {
+                let code = CodeJob {
+                    identifier,
+                    channel: *channel,
+                    handle: *handle,
+                    suppressed: *suppressed,
+                };
+                self.flow.deliver_code(leased, &code).await
+            }
+            Task::Start { .. } => Err(Undone::Never),
             Task::Unreadable(_) => Err(Undone::Later),
         }
     }

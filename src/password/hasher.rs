@@ -217,6 +217,17 @@ impl Argon2id {
         }
     }
 
+    /// This hasher's cost over a secret that is not a password.
+    pub(super) fn stretch(
+        &self,
+        secret: &[u8],
+        salt: &[u8; SALT_BYTES],
+        tag: &mut [u8; TAG_BYTES],
+        scratch: &mut Scratch,
+    ) -> Result<(), HasherError> {
+        self.digest(self.cost, secret, salt, tag.as_mut_slice(), scratch)
+    }
+
     /// Fills `tag`. Keeps no more memory than this hasher's own cost, so one costly stored hash
     /// does not stay resident.
     fn digest(

@@ -19,7 +19,8 @@ use std::thread;
 
 use futures_channel::oneshot;
 
-use super::{Candidate, HasherError, NewPassword, PasswordHash, PasswordHasher, Scratch};
+use super::{Argon2id, Candidate, HasherError, NewPassword, PasswordHash, PasswordHasher, Scratch};
+use crate::token::TokenDigest;
 
 /// Threads that hash passwords. Cheap to clone; all clones share the same threads.
 ///
@@ -92,6 +93,21 @@ impl HashPool {
         self.run(|answer| Job::Verify {
             candidate,
             stored,
+            answer,
+        })
+        .await
+    }
+
+    /// Argon2id over a digest, whatever the pool's own hasher is: what a store keeps of a code.
+    /// Queued like [`hash`](HashPool::hash).
+    pub(crate) async fn stretch(
+        &self,
+        digest: TokenDigest,
+        salt: [u8; 16],
+    ) -> Result<TokenDigest, PoolError> {
+        self.run(|answer| Job::Stretch {
+            digest,
+            salt,
             answer,
         })
         .await
@@ -398,6 +414,11 @@ enum Job {
         stored: PasswordHash,
         answer: oneshot::Sender<Result<bool, HasherError>>,
     },
+    Stretch {
+        digest: TokenDigest,
+        salt: [u8; 16],
+        answer: oneshot::Sender<Result<TokenDigest, HasherError>>,
+    },
 }
 
 impl Job {
@@ -405,6 +426,7 @@ impl Job {
         match self {
             Self::Hash { answer, .. } => answer.is_canceled(),
             Self::Verify { answer, .. } => answer.is_canceled(),
+            Self::Stretch { answer, .. } => answer.is_canceled(),
         }
     }
 
@@ -426,6 +448,17 @@ impl Job {
                 let outcome = hasher.verify(&candidate, &stored, scratch);
                 drop((candidate, stored, running));
                 let _ = answer.send(outcome);
+            }
+            Self::Stretch {
+                digest,
+                salt,
+                answer,
+            } => {
+                let mut tag = [0; 32];
+                let argon2 = Argon2id::default();
+                let outcome = argon2.stretch(digest.as_bytes(), &salt, &mut tag, scratch);
+                drop((digest, running));
+                let _ = answer.send(outcome.map(|()| TokenDigest::from_bytes(tag)));
             }
         }
     }

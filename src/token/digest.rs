@@ -9,8 +9,9 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::account::{Account, Address, MAX_ADDRESSES, Tenant, UserId};
 use crate::clock::Timestamp;
+use crate::sms::PhoneNumber;
+use crate::token::Purpose;
 use crate::token::keyring::{HmacSha256, Key};
-use crate::token::{Purpose, Verifier};
 use crate::wire::Fields;
 
 /// HMAC-SHA-256 over a token and everything that it was made for.
@@ -58,9 +59,10 @@ pub struct Epoch([u8; 32]);
 /// How an account looks today beside a token's [`Epoch`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Freshness {
-    /// Same credential, and the address is still one of the account's verified addresses.
+    /// Same credential, and the address is still one of the account's verified addresses, or the
+    /// number its confirmed one.
     Same,
-    /// Same credential, but the address is no longer one of the account's verified addresses.
+    /// Same credential, but the address or number is no longer one of the account's.
     AddressGone,
     /// The credential is another one: the password was changed, by whatever path.
     CredentialChanged,
@@ -85,13 +87,14 @@ impl Epoch {
         half
     }
 
-    /// The epoch of a token that goes to `address`.
-    pub(crate) fn of(key: &Key, account: &Account, address: &Address) -> Self {
+    /// The epoch of a token that goes to `destination`: an address, or a telephone number. No text
+    /// is both.
+    pub(crate) fn of(key: &Key, account: &Account, destination: &str) -> Self {
         let credential = credential_mac(key, account);
         let mut bytes = [0; 32];
         let (first, second) = bytes.split_at_mut(16);
         first.copy_from_slice(&half(credential.clone(), None));
-        second.copy_from_slice(&half(credential, Some(address)));
+        second.copy_from_slice(&half(credential, Some(destination)));
         Self(bytes)
     }
 
@@ -101,8 +104,10 @@ impl Epoch {
         let credential = credential_mac(key, account);
         let same_credential = half(credential.clone(), None).as_slice().ct_eq(first);
         let mut same_address = Choice::from(0);
-        for address in account.verified.iter().take(MAX_ADDRESSES) {
-            same_address |= half(credential.clone(), Some(address))
+        let addresses = account.verified.iter().take(MAX_ADDRESSES);
+        let phone = account.phone.as_ref().map(PhoneNumber::as_str);
+        for destination in addresses.map(Address::as_str).chain(phone) {
+            same_address |= half(credential.clone(), Some(destination))
                 .as_slice()
                 .ct_eq(second);
         }
@@ -134,8 +139,8 @@ fn credential_mac(key: &Key, account: &Account) -> HmacSha256 {
 }
 
 /// 128 bits are plenty here: the key is secret, and a collision only keeps a dead token alive.
-fn half(mut mac: HmacSha256, address: Option<&Address>) -> [u8; 16] {
-    mac.optional(address.map(|address| address.as_str().as_bytes()));
+fn half(mut mac: HmacSha256, destination: Option<&str>) -> [u8; 16] {
+    mac.optional(destination.map(str::as_bytes));
     let full: [u8; 32] = mac.finalize().into_bytes().into();
     let mut half = [0; 16];
     half.copy_from_slice(full.split_at(16).0);
@@ -158,14 +163,15 @@ pub(crate) struct Claims<'a> {
 }
 
 impl Claims<'_> {
-    pub(crate) fn digest(&self, key: &Key, verifier: &Verifier) -> TokenDigest {
+    /// `secret` is the verifier of a token, or a code.
+    pub(crate) fn digest(&self, key: &Key, secret: &[u8]) -> TokenDigest {
         let mut mac = key.token.clone();
         mac.field(self.purpose.as_str().as_bytes());
         mac.optional(self.tenant.map(|tenant| tenant.as_str().as_bytes()));
         mac.field(self.user.as_str().as_bytes());
         mac.field(&self.epoch.0);
         mac.number(self.expires_at.unix_micros());
-        mac.field(verifier.expose());
+        mac.field(secret);
         TokenDigest(mac.finalize().into_bytes().into())
     }
 }
@@ -179,7 +185,7 @@ mod tests {
     use super::*;
     use crate::account::{Credential, Status};
     use crate::password::PasswordHash;
-    use crate::token::{KeyId, PresentedToken};
+    use crate::token::{KeyId, PresentedToken, Verifier};
 
     const STORED: &str =
         "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2E$aGFzaGhhc2hoYXNoaGFzaA";
@@ -223,14 +229,14 @@ mod tests {
             epoch,
             expires_at,
         };
-        hex(claims.digest(&key(), &verifier()).as_bytes())
+        hex(claims.digest(&key(), verifier().expose()).as_bytes())
     }
 
     /// Computed with Python's `hmac` from the layout that the module docs describe.
     #[test]
     fn known_answers_of_epoch_and_digest() {
         let ada = ada();
-        let epoch = Epoch::of(&key(), &ada, &address("ada@example.com"));
+        let epoch = Epoch::of(&key(), &ada, "ada@example.com");
         assert_eq!(
             hex(epoch.as_bytes()),
             "515eea2285b25ad1164c42205f62272b44e80537d725d327c570d7199aec1611"
@@ -246,10 +252,10 @@ mod tests {
     fn every_field_is_bound() {
         let ada = ada();
         let tenant = ada.tenant.as_ref();
-        let epoch = Epoch::of(&key(), &ada, &address("ada@example.com"));
+        let epoch = Epoch::of(&key(), &ada, "ada@example.com");
         let honest = digest("42", tenant, &epoch, EXPIRES_AT);
         let later = EXPIRES_AT + std::time::Duration::from_micros(1);
-        let other_epoch = Epoch::of(&key(), &ada, &address("lovelace@example.com"));
+        let other_epoch = Epoch::of(&key(), &ada, "lovelace@example.com");
         for edited in [
             digest("43", tenant, &epoch, EXPIRES_AT),
             digest("42", None, &epoch, EXPIRES_AT),
@@ -264,7 +270,7 @@ mod tests {
     fn an_epoch_tells_a_changed_password_from_a_lost_address() {
         let key = key();
         let mut account = ada();
-        let epoch = Epoch::of(&key, &account, &address("ada@example.com"));
+        let epoch = Epoch::of(&key, &account, "ada@example.com");
         assert_eq!(epoch.compare(&key, &account), Freshness::Same);
         account.verified.truncate(1);
         assert_eq!(epoch.compare(&key, &account), Freshness::AddressGone);
@@ -277,7 +283,7 @@ mod tests {
     #[test]
     fn keys_of_different_ids_make_different_digests() {
         let other = Key::new(KeyId(2), &[9; 32]).unwrap();
-        let epoch = Epoch::of(&key(), &ada(), &address("ada@example.com"));
+        let epoch = Epoch::of(&key(), &ada(), "ada@example.com");
         assert_eq!(epoch.compare(&other, &ada()), Freshness::CredentialChanged);
     }
 }

@@ -38,6 +38,7 @@ pub struct Key {
     pub(crate) epoch: HmacSha256,
     pub(crate) limit: HmacSha256,
     pub(crate) audit: HmacSha256,
+    pub(crate) code: HmacSha256,
 }
 
 impl Key {
@@ -63,6 +64,7 @@ impl Key {
             epoch: derive("epoch")?,
             limit: derive("limit")?,
             audit: derive("audit")?,
+            code: derive("code")?,
         })
     }
 }

@@ -3,7 +3,7 @@
 use crate::account::{Tenant, UserId};
 use crate::clock::Timestamp;
 use crate::token::state::State;
-use crate::token::{Claims, Epoch, Key, KeyId, Selector, TokenDigest, Verifier};
+use crate::token::{Claims, Epoch, Key, KeyId, Selector, TokenDigest};
 
 /// What a token may be used for. It is part of the digest: a token made for one purpose is nothing
 /// at all for another (W41).
@@ -119,7 +119,7 @@ impl TokenRecord {
         self.state.is_open() && now < self.expires_at
     }
 
-    pub(crate) fn digest_of(&self, key: &Key, verifier: &Verifier) -> TokenDigest {
+    pub(crate) fn digest_of(&self, key: &Key, secret: &[u8]) -> TokenDigest {
         Claims {
             purpose: self.purpose,
             tenant: self.tenant.as_ref(),
@@ -127,6 +127,6 @@ impl TokenRecord {
             epoch: &self.epoch,
             expires_at: self.expires_at,
         }
-        .digest(key, verifier)
+        .digest(key, secret)
     }
 }
