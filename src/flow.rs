@@ -215,6 +215,11 @@ impl ResetFlow {
         self.core.settings.link_life
     }
 
+    /// How long a token works that a code was exchanged for: 10 minutes.
+    pub fn grant_life(&self) -> Duration {
+        self.core.settings.grant_life
+    }
+
     /// How many audit events the sink did not take since the start.
     pub fn audit_failures(&self) -> u64 {
         self.core.audit_failures.load(Ordering::Relaxed)

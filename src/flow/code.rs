@@ -11,7 +11,8 @@ mod redeem;
 use std::time::Duration;
 
 use crate::account::{Client, Identifier};
-use crate::error::{Backend, BackendError};
+use crate::audit::Step;
+use crate::error::Backend;
 use crate::flow::ResetFlow;
 use crate::flow::request::{Asked, RequestError};
 use crate::limit::Quota;
@@ -120,17 +121,7 @@ impl ResetFlow {
         channel: Channel,
         client: &Client,
     ) -> Result<CodeAccepted, RequestError> {
-        let offered = match channel {
-            Channel::Mail => self.codes().is_some(),
-            Channel::Sms => self.codes().is_some() && self.has_sms(),
-        };
-        if !offered {
-            return Err(RequestError::NotOffered);
-        }
-        let handle = self.id().map(Selector::from_bytes).map_err(|e| {
-            let error = BackendError::new(Backend::Random, e);
-            RequestError::Unavailable(self.noted(error, crate::audit::Step::Request))
-        })?;
+        let handle = self.stray_handle(channel)?.selector();
         let asked = Asked {
             identifier,
             client,
@@ -147,5 +138,24 @@ impl ResetFlow {
         Ok(CodeAccepted {
             handle: CodeHandle::new(handle),
         })
+    }
+
+    /// A handle that leads nowhere: what a page answers where the text that was typed cannot be an
+    /// identifier, and so belongs to nobody.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::NotOffered`] and [`RequestError::Unavailable`], as for
+    /// [`request_code`](Self::request_code).
+    pub fn stray_handle(&self, channel: Channel) -> Result<CodeHandle, RequestError> {
+        let offered = match channel {
+            Channel::Mail => self.codes().is_some(),
+            Channel::Sms => self.codes().is_some() && self.has_sms(),
+        };
+        if !offered {
+            return Err(RequestError::NotOffered);
+        }
+        let drawn = self.id().map(Selector::from_bytes).map(CodeHandle::new);
+        drawn.map_err(|e| RequestError::Unavailable(self.failed(Backend::Random, Step::Request, e)))
     }
 }

@@ -55,11 +55,15 @@ impl Answer {
     }
 
     pub(crate) fn status(status: StatusCode, word: &'static str) -> Self {
-        Self::new(
-            status,
-            "application/json",
-            json!({ "status": word }).to_string(),
-        )
+        Self::json(status, &[("status", word)])
+    }
+
+    pub(crate) fn json(status: StatusCode, fields: &[(&str, &str)]) -> Self {
+        let fields: serde_json::Map<_, _> = fields
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), Value::from(*value)))
+            .collect();
+        Self::new(status, "application/json", Value::from(fields).to_string())
     }
 
     /// To a path of this site, whatever host the visitor came by.
@@ -76,7 +80,7 @@ impl Answer {
     pub(crate) fn cookie(mut self, cookie: &str) -> Self {
         if let Ok(mut cookie) = HeaderValue::from_str(cookie) {
             cookie.set_sensitive(true);
-            self.0.headers_mut().insert(header::SET_COOKIE, cookie);
+            self.0.headers_mut().append(header::SET_COOKIE, cookie);
         }
         self
     }
@@ -131,6 +135,7 @@ pub(crate) fn problem_json(
         Problem::Invalid | Problem::Expired | Problem::LinkMissing => {
             view.text(&format!("dead.{code}"))
         }
+        Problem::CodeInvalid => view.text("code.wrong"),
         Problem::Rejected(rejected) => {
             let reasons = rejected.violations().iter();
             let reasons = reasons.map(|violation| texts.violation(language, violation));

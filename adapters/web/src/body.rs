@@ -21,6 +21,35 @@ const MAX_WASTE_BYTES: usize = 16 * 1024 * 1024;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Ask {
     pub(crate) identifier: String,
+    #[serde(default)]
+    pub(crate) method: Way,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Way {
+    #[default]
+    Link,
+    Code,
+    Sms,
+}
+
+/// The code that somebody typed. Its handle is in the cookie.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CodeForm {
+    #[serde(deserialize_with = "secret")]
+    pub(crate) code: SecretString,
+}
+
+/// The same for programs, which have no cookie.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CodeJson {
+    pub(crate) handle: String,
+    #[serde(deserialize_with = "secret")]
+    pub(crate) code: SecretString,
 }
 
 /// The form behind a link. The token is in the cookie.

@@ -191,6 +191,7 @@ impl Builder {
                 proxies: self.proxies,
                 told: Told::default(),
                 handoff: Handoff::new(https),
+                code_handoff: Handoff::of_code(https),
                 texts: Arc::new(self.texts),
                 language: self.language,
                 style: versioned(&paths.style(), self.render.style()),
@@ -240,6 +241,8 @@ fn render_all(web: &ResetWeb) -> Result<(), BuildError> {
     let mut pages = vec![
         Page::Ask,
         Page::Sent,
+        Page::Code { wrong: false },
+        Page::Code { wrong: true },
         Page::Done,
         choose(None, None),
         choose(Some("ada@example.com"), rejected.as_ref()),

@@ -12,11 +12,12 @@ pub(crate) fn missing(view: &View<'_>, html: &str) -> Option<String> {
         .iter()
         .fold(html.to_owned(), |html, slash| html.replace(slash, "/"));
     let (fields, path): (&[&str], _) = match view.page {
-        Page::Ask => (&["identifier"], view.paths.ask()),
+        Page::Ask => (&["identifier"], view.paths.ask().to_owned()),
+        Page::Code { .. } => (&["code"], view.paths.code()),
         Page::Choose(_) if !is_value(&html, FORM, |_| true) => {
             return Some("field `form`".to_owned());
         }
-        Page::Choose(_) => (&["form", "password"], view.paths.choose()),
+        Page::Choose(_) => (&["form", "password"], view.paths.choose().to_owned()),
         _ => return None,
     };
     let is_named = |field: &&&str| is_value(&html, field, |name| name == "name");
@@ -24,7 +25,7 @@ pub(crate) fn missing(view: &View<'_>, html: &str) -> Option<String> {
         return Some(format!("field `{field}`"));
     }
     // Not in `href`: a link posts nothing. A script may look for it anywhere else.
-    let posts = is_value(&html, path, |name| name != "href");
+    let posts = is_value(&html, &path, |name| name != "href");
     (!posts).then(|| format!("form that posts to `{path}`"))
 }
 

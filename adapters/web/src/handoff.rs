@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use http::HeaderMap;
 use http::header;
-use password_reset::token::PresentedToken;
+use password_reset::token::{CodeHandle, PresentedToken};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -16,18 +16,44 @@ const COOKIE: &str = "__Host-password-reset";
 /// Over plain http, on this machine only, browsers refuse the prefix.
 const LOOPBACK_COOKIE: &str = "password-reset";
 
+const CODE_COOKIE: &str = "__Host-password-reset-code";
+const LOOPBACK_CODE_COOKIE: &str = "password-reset-code";
+
 /// What is looked at of the cookie header.
 const MAX_COOKIES_BYTES: usize = 16 * 1024;
 
-/// The cookie that carries the token.
+/// The cookie that carries the token, or the handle of a code.
 #[derive(Clone, Debug)]
 pub(crate) struct Handoff {
+    name: &'static str,
     https: bool,
 }
 
 impl Handoff {
+    /// For the token that sets a password.
     pub(crate) fn new(https: bool) -> Self {
-        Self { https }
+        let name = if https { COOKIE } else { LOOPBACK_COOKIE };
+        Self { name, https }
+    }
+
+    /// For the handle of a code.
+    pub(crate) fn of_code(https: bool) -> Self {
+        let name = if https {
+            CODE_COOKIE
+        } else {
+            LOOPBACK_CODE_COOKIE
+        };
+        Self { name, https }
+    }
+
+    /// The handle in the request's cookie.
+    pub(crate) fn handle(&self, headers: &HeaderMap) -> Option<CodeHandle> {
+        CodeHandle::parse(&self.token(headers)?).ok()
+    }
+
+    /// Keeps a handle for as long as its code can be good.
+    pub(crate) fn keep_handle(&self, handle: &CodeHandle, life: Duration) -> String {
+        self.cookie(&handle.to_string(), life)
     }
 
     /// The token in the request's cookie. Two such cookies are none: nobody knows whose is whose.
@@ -41,7 +67,7 @@ impl Handoff {
             }
             // Not as text: other cookies of the site may hold anything.
             for pair in line.as_bytes().split(|byte| *byte == b';') {
-                let named = pair.trim_ascii().strip_prefix(self.name().as_bytes());
+                let named = pair.trim_ascii().strip_prefix(self.name.as_bytes());
                 let Some(value) = named.and_then(|rest| rest.strip_prefix(b"=")) else {
                     continue;
                 };
@@ -65,14 +91,10 @@ impl Handoff {
         self.cookie("", Duration::ZERO)
     }
 
-    fn name(&self) -> &'static str {
-        if self.https { COOKIE } else { LOOPBACK_COOKIE }
-    }
-
     /// `Lax`, not `Strict`: the way here begins in a mail, and browsers send no `Strict` cookie
     /// along a way that begins elsewhere.
     fn cookie(&self, token: &str, life: Duration) -> String {
-        let (name, life) = (self.name(), life.as_secs());
+        let (name, life) = (self.name, life.as_secs());
         let secure = if self.https { "Secure; " } else { "" };
         format!("{name}={token}; HttpOnly; SameSite=Lax; {secure}Path=/; Max-Age={life}")
     }

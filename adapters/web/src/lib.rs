@@ -9,6 +9,7 @@ pub mod axum;
 mod body;
 mod builder;
 mod client;
+mod codes;
 mod forms;
 mod handoff;
 mod headers;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use minijinja::value::Value;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use password_reset::error::BoxError;
+use password_reset::flow::Codes;
 use password_reset::mail::Site;
 use password_reset::password::PasswordRejected;
 use password_reset::text::{Language, TextError, Texts};
@@ -22,6 +23,11 @@ pub enum Page<'a> {
     Ask,
     /// A mail may be on its way. The same for everyone: what was typed is not repeated.
     Sent,
+    /// The form for a code. The same for everyone.
+    Code {
+        /// Whether the last one was refused.
+        wrong: bool,
+    },
     /// The form behind a good link.
     Choose(Choose<'a>),
     /// The password is changed.
@@ -70,15 +76,20 @@ pub struct View<'a> {
     pub script: &'a str,
     /// How long a link works.
     pub life: Duration,
+    /// The numbers of codes, where the service offers them.
+    pub codes: Option<&'a Codes>,
+    /// Whether codes may travel by text message.
+    pub sms: bool,
     pub(crate) texts: &'a Arc<Texts>,
 }
 
 impl View<'_> {
-    /// One word: `ask`, `sent`, `choose`, `done`, `dead`, or `problem`; the name of its template.
+    /// One word: `ask`, `sent`, `code`, `choose`, `done`, `dead`, or `problem`; the name of its template.
     pub fn name(&self) -> &'static str {
         match self.page {
             Page::Ask => "ask",
             Page::Sent => "sent",
+            Page::Code { .. } => "code",
             Page::Choose(_) => "choose",
             Page::Done => "done",
             Page::Problem(Problem::Invalid | Problem::Expired | Problem::LinkMissing) => "dead",
@@ -104,6 +115,7 @@ impl View<'_> {
     pub fn title(&self) -> Result<String, TextError> {
         let name = match self.page {
             Page::Problem(Problem::Invalid | Problem::Expired) => self.name(),
+            Page::Problem(Problem::CodeInvalid) => "code",
             Page::Problem(problem) => problem.code(),
             _ => self.name(),
         };
@@ -111,12 +123,16 @@ impl View<'_> {
     }
 
     fn values(&self) -> Result<Vec<(&'static str, String)>, TextError> {
+        let code = matches!(self.page, Page::Code { .. });
+        let codes = self.codes.copied().unwrap_or_default();
+        let life = if code { codes.life } else { self.life };
         let mut values = vec![
             ("service", self.site.service_name().to_owned()),
             ("contact", self.site.support_contact().to_owned()),
-            ("life", self.texts.span(self.language, self.life)?),
+            ("life", self.texts.span(self.language, life)?),
         ];
         match self.page {
+            Page::Code { .. } => values.push(("digits", codes.digits.to_string())),
             Page::Choose(choose) => {
                 values.push(("min", choose.min.to_string()));
                 values.push(("max", choose.max.to_string()));
@@ -151,7 +167,9 @@ fn fill(
 ///
 /// - Every value MUST be escaped for where it stands (W70).
 /// - The form of [`Page::Choose`] MUST post `password` and `form` to [`Paths::choose`], that of
-///   [`Page::Ask`] MUST post `identifier` to [`Paths::ask`].
+///   [`Page::Ask`] MUST post `identifier` to [`Paths::ask`], and that of [`Page::Code`] `code` to
+///   [`Paths::code`]. Where [`View::codes`] or [`View::sms`] say so, the form of [`Page::Ask`] may
+///   post `method` too: `link`, `code` or `sms`.
 /// - MUST NOT load anything from another site: the page's policy forbids it anyway (R80).
 ///
 /// Every page is rendered once in each language when the service is built, so that a mistake is
@@ -223,10 +241,11 @@ pub enum ThemeError {
     },
 }
 
-const TEMPLATES: [(&str, &str); 7] = [
+const TEMPLATES: [(&str, &str); 8] = [
     ("layout.html", include_str!("pages/layout.html")),
     ("ask.html", include_str!("pages/ask.html")),
     ("sent.html", include_str!("pages/sent.html")),
+    ("code.html", include_str!("pages/code.html")),
     ("choose.html", include_str!("pages/choose.html")),
     ("done.html", include_str!("pages/done.html")),
     ("dead.html", include_str!("pages/dead.html")),
@@ -234,8 +253,8 @@ const TEMPLATES: [(&str, &str); 7] = [
 ];
 
 impl Theme {
-    /// Puts another template in place of `layout.html`, `ask.html`, `sent.html`, `choose.html`,
-    /// `done.html`, `dead.html` or `problem.html`.
+    /// Puts another template in place of `layout.html`, `ask.html`, `sent.html`, `code.html`,
+    /// `choose.html`, `done.html`, `dead.html` or `problem.html`.
     ///
     /// # Errors
     ///
@@ -296,10 +315,15 @@ impl Render for Theme {
             ("service", Value::from(view.site.service_name())),
             ("contact", Value::from(view.site.support_contact())),
             ("login", Value::from(view.login)),
+            ("codes", Value::from(view.codes.is_some())),
+            ("sms", Value::from(view.sms)),
             ("paths", paths(view)),
             ("t", texts(view)?),
         ]);
         match view.page {
+            Page::Code { wrong } => {
+                values.insert("wrong", Value::from(wrong));
+            }
             Page::Choose(choose) => values.extend(form(view, choose)?),
             Page::Problem(problem) => {
                 values.insert("code", Value::from(problem.code()));
@@ -324,6 +348,7 @@ fn paths(view: &View<'_>) -> Value {
     let plain = |path: &str| Value::from_safe_string(path.to_owned());
     Value::from(BTreeMap::from([
         ("ask", plain(view.paths.ask())),
+        ("code", plain(&view.paths.code())),
         ("choose", plain(view.paths.choose())),
         ("style", plain(view.style)),
         ("script", plain(view.script)),

@@ -54,6 +54,7 @@ impl InvalidPath {
 pub(crate) enum Route {
     Ask,
     Sent,
+    Code,
     Choose,
     Done,
     Style,
@@ -144,6 +145,11 @@ impl Paths {
         format!("{}/sent", below(&self.ask))
     }
 
+    /// The page that takes a code.
+    pub fn code(&self) -> String {
+        format!("{}/code", below(&self.ask))
+    }
+
     /// The page that takes the new password.
     pub fn choose(&self) -> &str {
         &self.choose
@@ -175,6 +181,7 @@ impl Paths {
         let seen = [
             self.ask.clone(),
             self.sent(),
+            self.code(),
             self.choose.clone(),
             self.done(),
             self.style(),
@@ -195,9 +202,10 @@ impl Paths {
     }
 
     pub(crate) fn route(&self, path: &str) -> Option<Route> {
-        const ROUTES: [Route; 7] = [
+        const ROUTES: [Route; 8] = [
             Route::Ask,
             Route::Sent,
+            Route::Code,
             Route::Choose,
             Route::Done,
             Route::Style,

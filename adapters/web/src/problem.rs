@@ -18,6 +18,8 @@ pub enum Problem {
     Expired,
     /// This browser has opened no link, or has lost its cookie since: the link itself may be good.
     LinkMissing,
+    /// The code is wrong, expired, used, or was tried too often: one word for all (R29).
+    CodeInvalid,
     /// The new password was refused. The link is as good as before.
     Rejected(PasswordRejected),
     /// Another request uses the same link at this moment.
@@ -65,6 +67,7 @@ impl Problem {
             Self::Invalid => "invalid",
             Self::Expired => "expired",
             Self::LinkMissing => "link_missing",
+            Self::CodeInvalid => "code_invalid",
             Self::Rejected(_) => "rejected",
             Self::InUse => "in_use",
             Self::OtherLink => "other_link",
@@ -91,6 +94,7 @@ impl Problem {
             Self::Invalid,
             Self::Expired,
             Self::LinkMissing,
+            Self::CodeInvalid,
             Self::InUse,
             Self::OtherLink,
             Self::Denied,
@@ -120,7 +124,7 @@ impl Problem {
             Self::Invalid | Self::Expired | Self::LinkMissing | Self::NotFound => {
                 StatusCode::NOT_FOUND
             }
-            Self::Rejected(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::CodeInvalid | Self::Rejected(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::InUse | Self::OtherLink => StatusCode::CONFLICT,
             Self::Denied | Self::StepUp | Self::CrossSite => StatusCode::FORBIDDEN,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -150,6 +154,8 @@ impl From<RequestError> for Problem {
     fn from(error: RequestError) -> Self {
         match error {
             RequestError::RateLimited { retry_after } => Self::RateLimited { retry_after },
+            // No page offers it; who asks all the same has written a program.
+            RequestError::NotOffered => Self::Malformed,
             _ => Self::Unavailable,
         }
     }

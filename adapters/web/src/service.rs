@@ -16,7 +16,7 @@ use password_reset::secrecy::ExposeSecret;
 use password_reset::text::{Language, Texts};
 
 use crate::answer::{self, Answer};
-use crate::body::{Ask, ChooseForm, ChooseJson, Format, token_of_query};
+use crate::body::{Ask, ChooseForm, ChooseJson, Format, Way, token_of_query};
 use crate::builder::Builder;
 use crate::client::{Proxies, Told};
 use crate::handoff::{self, Handoff};
@@ -44,6 +44,7 @@ pub(crate) struct Shared {
     /// What the operator was told about them.
     pub(crate) told: Told,
     pub(crate) handoff: Handoff,
+    pub(crate) code_handoff: Handoff,
     pub(crate) texts: Arc<Texts>,
     pub(crate) language: Language,
     pub(crate) render: Box<dyn Render>,
@@ -56,10 +57,10 @@ pub(crate) struct Shared {
 }
 
 /// Who asks, in what language, and what for an answer is liked.
-struct Visitor {
-    client: Client,
-    language: Language,
-    json: bool,
+pub(crate) struct Visitor {
+    pub(crate) client: Client,
+    pub(crate) language: Language,
+    pub(crate) json: bool,
 }
 
 impl ResetWeb {
@@ -163,10 +164,13 @@ impl ResetWeb {
     ) -> Result<Answer, Problem> {
         let paths = self.paths();
         let route = paths.route(request.uri.path()).ok_or(Problem::NotFound)?;
+        if route == Route::Code && self.shared.flow.codes().is_none() {
+            return Err(Problem::NotFound);
+        }
         let post = match (&request.method, route) {
             (&Method::GET | &Method::HEAD, _) => false,
-            (&Method::POST, Route::Ask | Route::Choose) => true,
-            (_, Route::Ask | Route::Choose) => {
+            (&Method::POST, Route::Ask | Route::Code | Route::Choose) => true,
+            (_, Route::Ask | Route::Code | Route::Choose) => {
                 return Err(Problem::MethodNotAllowed {
                     allow: "GET, HEAD, POST",
                 });
@@ -182,6 +186,7 @@ impl ResetWeb {
             let format = Format::of(&request.headers).ok_or(Problem::UnsupportedMediaType)?;
             return match route {
                 Route::Ask => self.ask(format.parse(body)?, visitor).await,
+                Route::Code => self.redeem(format, &request.headers, body, visitor).await,
                 _ => self.choose(format, &request.headers, body, visitor).await,
             };
         }
@@ -192,6 +197,7 @@ impl ResetWeb {
         match route {
             Route::Ask => Ok(self.page(StatusCode::OK, Page::Ask, visitor.language)),
             Route::Sent => Ok(self.page(StatusCode::OK, Page::Sent, visitor.language)),
+            Route::Code => Ok(self.type_code(&request.headers, visitor)),
             Route::Done => Ok(self.page(StatusCode::OK, Page::Done, visitor.language)),
             Route::Choose => self.open(request, visitor).await,
             Route::Style => Ok(Answer::file(
@@ -212,8 +218,12 @@ impl ResetWeb {
     /// Takes the request, and answers everybody alike. Who has an account is found out later, by
     /// the worker, and told to nobody but the account's own mailbox.
     async fn ask(&self, ask: Ask, visitor: &Visitor) -> Result<Answer, Problem> {
+        let identifier = Identifier::parse(pasted(&ask.identifier));
+        if ask.method != Way::Link {
+            return self.ask_code(identifier.ok(), ask.method, visitor).await;
+        }
         // What cannot be an identifier belongs to nobody, and nobody gets this same answer.
-        if let Ok(identifier) = Identifier::parse(pasted(&ask.identifier)) {
+        if let Ok(identifier) = identifier {
             self.shared
                 .flow
                 .request(&identifier, &visitor.client)
@@ -384,11 +394,13 @@ impl ResetWeb {
             style: &shared.style,
             script: &shared.script,
             life: shared.flow.link_life(),
+            codes: shared.flow.codes(),
+            sms: shared.flow.has_sms(),
             texts: &shared.texts,
         }
     }
 
-    fn page(&self, status: StatusCode, page: Page<'_>, language: Language) -> Answer {
+    pub(crate) fn page(&self, status: StatusCode, page: Page<'_>, language: Language) -> Answer {
         match self.shared.render.page(&self.view(page, language)) {
             Ok(html) => Answer::html(status, html, language),
             Err(error) => {

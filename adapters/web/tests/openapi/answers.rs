@@ -15,6 +15,7 @@ use crate::reader::{JSON, PROBLEM, Reader};
 use crate::world::{DENIED, GOOD, GUARDED, World};
 
 const ASK: &str = "/forgot-password";
+const CODE: &str = "/forgot-password/code";
 const CHOOSE: &str = "/reset-password";
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -82,7 +83,7 @@ async fn every_documented_answer_is_given_and_no_other() {
         reader.refuse(&world, method.clone(), CHOOSE, &Problem::InUse);
     }
 
-    for path in [ASK, CHOOSE] {
+    for path in [ASK, CODE, CHOOSE] {
         let long = "a".repeat(MAX_BODY_BYTES + 1);
         reader.send(&world, post(path, FORM), &long).await;
         reader.send(&world, post(path, FORM), "").await;
@@ -103,6 +104,42 @@ async fn every_documented_answer_is_given_and_no_other() {
     let ada = r#"{"identifier":"ada@example.com"}"#;
     reader.send(&world, post(ASK, JSON), ada).await;
     reader.send(&closed, post(ASK, JSON), ada).await;
+    for method in ["code", "sms"] {
+        let body = format!("identifier=ada@example.com&method={method}");
+        reader.send(&world, post(ASK, FORM), &body).await;
+    }
+
+    let with_handle = |request: Builder, handle: &str| {
+        request.header(
+            header::COOKIE,
+            format!("__Host-password-reset-code={handle}"),
+        )
+    };
+    let (handle, code) = world.code("dora").await;
+    for method in [Method::GET, Method::HEAD] {
+        let page = Request::builder().method(method).uri(CODE);
+        reader.send(&world, with_handle(page, &handle), "").await;
+    }
+    let wrong = serde_json::json!({ "handle": handle, "code": "00000000" }).to_string();
+    reader.send(&world, post(CODE, JSON), &wrong).await;
+    reader.send(&closed, post(CODE, JSON), &wrong).await;
+    reader
+        .send(
+            &world,
+            with_handle(post(CODE, FORM), &handle),
+            "code=00000000",
+        )
+        .await;
+    let right = with_handle(post(CODE, FORM), &handle)
+        .body(format!("code={code}"))
+        .unwrap();
+    reader.send_as_is(&world, right).await;
+    let (handle, code) = world.code("emil").await;
+    let right = serde_json::json!({ "handle": handle, "code": code }).to_string();
+    reader
+        .send_as_is(&world, post(CODE, JSON).body(right).unwrap())
+        .await;
+    reader.refuse(&world, Method::POST, CODE, &Problem::Busy);
 
     let nobody = json(&"A".repeat(64), GOOD);
     reader.send(&world, post(CHOOSE, JSON), &nobody).await;

@@ -1,16 +1,19 @@
 //! A service in memory, with accounts whose links are on their way.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Request;
 use password_reset::ResetFlow;
-use password_reset::account::{Account, Address, Credential, UserId};
-use password_reset::flow::{Limits, Parts};
+use password_reset::account::{Account, Address, Client, Credential, Identifier, UserId};
+use password_reset::flow::{Codes, Limits, Parts, TextLimits};
 use password_reset::limit::RateLimiter;
 use password_reset::mail::{LinkBase, Mailbox, Site};
 use password_reset::memory::{MemoryQueue, MemoryTokens};
 use password_reset::password::{HashPool, PasswordHash};
+use password_reset::queue::Channel;
 use password_reset::recovery::{Recovery, RecoveryAttempt, RecoveryPolicy};
+use password_reset::sms::{SendError, SmsSender, TextMessage};
 use password_reset::testing::{
     Faults, Faulty, InsecureHasher, ManualClock, MemoryUsers, Outbox, SeededRandom, issue,
 };
@@ -23,6 +26,7 @@ pub(crate) struct World {
     pub(crate) clock: ManualClock,
     /// Around the tokens.
     pub(crate) faults: Faults,
+    outbox: Outbox,
     users: MemoryUsers,
 }
 
@@ -50,9 +54,20 @@ impl RecoveryPolicy for ByName {
     }
 }
 
+/// Takes every text message.
+struct Swallow;
+
+#[password_reset::async_trait]
+impl SmsSender for Swallow {
+    async fn send(&self, _: &TextMessage) -> Result<(), SendError> {
+        Ok(())
+    }
+}
+
 impl World {
     pub(crate) fn new(limiter: impl RateLimiter, limits: Limits) -> Self {
         let (users, clock, faults) = Default::default();
+        let outbox = Outbox::default();
         let tokens = Faulty::sharing(MemoryTokens::default(), &faults);
         let flow = ResetFlow::builder(Parts {
             // On https, as the document says, whatever the tests come by.
@@ -67,11 +82,13 @@ impl World {
             users: Arc::new(MemoryUsers::clone(&users)),
             tokens: Arc::new(tokens),
             queue: Arc::new(MemoryQueue::default()),
-            mailer: Arc::new(Outbox::default()),
+            mailer: Arc::new(outbox.clone()),
             limiter: Arc::new(limiter),
         })
         .hashing(HashPool::new(InsecureHasher).unwrap())
         .recovery(ByName)
+        .codes(Codes::default())
+        .sms(Swallow, TextLimits::default())
         .limits(limits)
         .clock(ManualClock::clone(&clock))
         .random(SeededRandom::new(1))
@@ -83,6 +100,7 @@ impl World {
             web,
             clock,
             faults,
+            outbox,
             users,
         }
     }
@@ -96,6 +114,22 @@ impl World {
         self.users.add(account.clone());
         let token = issue(&self.flow, &account, &address).await.unwrap();
         token.expose().to_owned()
+    }
+
+    /// The handle of a code of a fresh account, and the code.
+    pub(crate) async fn code(&self, user: &str) -> (String, String) {
+        self.token(user).await;
+        let typed = Identifier::parse(&format!("{user}@example.com")).unwrap();
+        let accepted = self
+            .flow
+            .request_code(&typed, Channel::Mail, &Client::unknown());
+        let handle = accepted.await.unwrap().handle.to_string();
+        self.clock.advance(Duration::from_secs(3));
+        self.flow.worker().run_due().await;
+        let mails = self.outbox.messages();
+        let words = mails.last().unwrap().text.clone();
+        let digits: String = words.chars().filter(char::is_ascii_digit).take(8).collect();
+        (handle, digits)
     }
 
     /// The same, opened in a browser: the token in its cookie, and the hidden field of its form.
