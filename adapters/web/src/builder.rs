@@ -241,15 +241,16 @@ fn render_all(web: &ResetWeb) -> Result<(), BuildError> {
     let mut pages = vec![
         Page::Ask,
         Page::Sent,
-        Page::Code { wrong: false },
-        Page::Code { wrong: true },
         Page::Done,
         choose(None, None),
         choose(Some("ada@example.com"), rejected.as_ref()),
     ];
-    // A refused password is shown on the form.
-    let alone = |problem: &&Problem| !matches!(problem, Problem::Rejected(_));
+    // A refused password, or code, is shown on its form.
+    let alone = |problem: &&Problem| !problem.is_on_a_form();
     pages.extend(problems.iter().filter(alone).map(Page::Problem));
+    if web.shared.flow.codes().is_some() {
+        pages.extend([false, true].map(|wrong| Page::Code { wrong }));
+    }
     for language in Language::ALL {
         for page in &pages {
             let view = web.view(*page, language);

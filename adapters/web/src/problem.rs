@@ -137,6 +137,11 @@ impl Problem {
         }
     }
 
+    /// Whether it is told on the form that it is about, and on no page of its own.
+    pub(crate) const fn is_on_a_form(&self) -> bool {
+        matches!(self, Self::CodeInvalid | Self::Rejected(_))
+    }
+
     /// When the same request may succeed, for `Retry-After`.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {

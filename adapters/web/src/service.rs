@@ -364,8 +364,9 @@ impl ResetWeb {
     }
 
     fn problem(&self, problem: &Problem, visitor: &Visitor) -> Answer {
-        // No page but the form says why a password was refused, and who sent JSON has no form.
-        let json = visitor.json || matches!(problem, Problem::Rejected(_));
+        // No page but the form says why a password or a code was refused, and who sent JSON has no
+        // form.
+        let json = visitor.json || problem.is_on_a_form();
         let answer = if json {
             answer::problem_json(
                 problem,

@@ -8,7 +8,7 @@ use password_reset::ResetFlow;
 use password_reset::account::{Account, Address, Client, Credential, Identifier, UserId};
 use password_reset::flow::{Codes, Limits, Parts, TextLimits};
 use password_reset::limit::RateLimiter;
-use password_reset::mail::{LinkBase, Mailbox, Site};
+use password_reset::mail::{Kind, LinkBase, Mailbox, Site};
 use password_reset::memory::{MemoryQueue, MemoryTokens};
 use password_reset::password::{HashPool, PasswordHash};
 use password_reset::queue::Channel;
@@ -120,16 +120,19 @@ impl World {
     pub(crate) async fn code(&self, user: &str) -> (String, String) {
         self.token(user).await;
         let typed = Identifier::parse(&format!("{user}@example.com")).unwrap();
-        let accepted = self
-            .flow
-            .request_code(&typed, Channel::Mail, &Client::unknown());
+        let client = Client::unknown();
+        let accepted = self.flow.request_code(&typed, Channel::Mail, &client);
         let handle = accepted.await.unwrap().handle.to_string();
         self.clock.advance(Duration::from_secs(3));
         self.flow.worker().run_due().await;
         let mails = self.outbox.messages();
-        let words = mails.last().unwrap().text.clone();
-        let digits: String = words.chars().filter(char::is_ascii_digit).take(8).collect();
-        (handle, digits)
+        let mail = mails
+            .iter()
+            .rfind(|mail| mail.kind == Kind::ResetCode && mail.to.as_str().starts_with(user));
+        let text = &mail.unwrap().text;
+        let is_code = |line: &&str| line.chars().all(|c| c.is_ascii_digit() || c == ' ');
+        let line = text.lines().filter(|line| line.len() > 7).find(is_code);
+        (handle, line.unwrap().to_owned())
     }
 
     /// The same, opened in a browser: the token in its cookie, and the hidden field of its form.
