@@ -112,6 +112,11 @@ mod tests {
             let identifier = Identifier::parse(address.as_str()).unwrap();
             self.users.find(&identifier).await.unwrap().unwrap().id
         }
+
+        async fn create_without_password(&self, _: &Address) -> Option<UserId> {
+            // The column takes no null: nobody signs up without a password here.
+            None
+        }
     }
 
     mod sqlite {
