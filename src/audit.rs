@@ -118,6 +118,8 @@ pub enum Withheld {
     Unverified,
     /// The account has no local password.
     External,
+    /// An operator invited somebody to choose a first password, and the account has one by now.
+    HasPassword,
     /// The identifier was over its limit when it was asked for.
     IdentifierLimit,
     /// The account has had its mails for now.

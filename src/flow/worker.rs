@@ -166,7 +166,8 @@ impl Worker {
                 suppressed,
             } => self.flow.deliver(leased, identifier, *suppressed).await,
             Task::Notice { .. } => self.flow.notice(leased).await,
-            Task::Code { .. } | Task::Start { .. } => Err(Undone::Never),
+            Task::Start { .. } => self.flow.start(leased).await,
+            Task::Code { .. } => Err(Undone::Never),
             Task::Unreadable(_) => Err(Undone::Later),
         }
     }
