@@ -114,7 +114,7 @@ pub enum Withheld {
     Unknown,
     /// The account is disabled.
     Disabled,
-    /// The account has no verified address, or the identifier names an unverified one.
+    /// The account has no verified address, or the identifier names an unverified or former one.
     Unverified,
     /// The account has no local password.
     External,

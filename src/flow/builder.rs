@@ -285,14 +285,15 @@ impl Builder {
 
     /// Mails "you have no account here" to whoever was named and is unknown; by default they get
     /// nothing, and somebody who signed up with another address waits for a mail that never comes.
+    /// An address of an account, unverified or former, still gets nothing, as long as the
+    /// [`UserStore`] finds the account by it.
     ///
     /// # Security
     ///
     /// Anyone can then have this letter sent to **any** address, within the limits of
-    /// [`Strangers`]: it is the only mail that goes to an address that was typed (R12, W2), which is
-    /// why nothing of it is on unless it is asked for. The letter holds no link to use, and nobody
-    /// learns from it more than the owner of the mailbox. The request answers as before; a letter
-    /// in place of none tells the *mailbox* whether it has an account here, as a link does.
+    /// [`Strangers`]: it is the only mail that goes to an address that was typed (R12, W2), and so
+    /// it is off unless asked for. The letter holds no link and nothing that the asker wrote. Who
+    /// asks hears what everybody hears; only who reads the mailbox learns that it has no account.
     pub fn tell_strangers(mut self, limits: Strangers) -> Self {
         self.settings.strangers = Some(limits);
         self

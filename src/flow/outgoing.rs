@@ -128,15 +128,14 @@ impl ResetFlow {
 }
 
 /// The mail goes to an address on record, never to what was typed (R12, W2). Where the identifier
-/// is an address of the account, it has to be a verified one (W5).
+/// is an address of the account, it has to be one that is verified today (W5).
 fn addressee(account: &Account, identifier: &Identifier) -> Result<Address, Withheld> {
     let canonical = identifier.canonical();
     let meant = |address: &&Address| address.is_meant_by(&canonical);
+    let mut others = account.unverified.iter().chain(&account.former);
     let address = match account.verified.iter().take(MAX_ADDRESSES).find(meant) {
         Some(address) => address,
-        None if account.unverified.iter().any(|address| meant(&address)) => {
-            return Err(Withheld::Unverified);
-        }
+        None if others.any(|address| meant(&address)) => return Err(Withheld::Unverified),
         None => account.verified.first().ok_or(Withheld::Unverified)?,
     };
     Ok(address.clone())
