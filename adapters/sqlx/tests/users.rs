@@ -613,6 +613,36 @@ async fn a_check_says_on_mysql_too_what_is_wrong() {
     }
 }
 
+/// A check leaves nothing behind on its connection that gets in the way of a change.
+#[tokio::test]
+async fn what_was_checked_can_be_used() {
+    let Some(pool) = postgres().await else { return };
+    run!(
+        &pool,
+        "DROP TABLE IF EXISTS narrow_keys, narrow_doors;
+        CREATE TABLE narrow_keys (id INT, email TEXT, password_hash TEXT);
+        CREATE TABLE narrow_doors (who SMALLINT);
+        INSERT INTO narrow_keys VALUES (1, 'ada@example.com', 'h');
+        INSERT INTO narrow_doors VALUES (1)"
+    );
+    let end = EndSessions::statement("DELETE FROM narrow_doors WHERE who = ?1");
+    let table = UserTable::new("narrow_keys", Flag::Always);
+    let one = sqlx::postgres::PgPoolOptions::new().max_connections(1);
+    let options = pool.connect_options().as_ref().clone();
+    let one = one.connect_with(options).await.unwrap();
+    let store = SqlUserStore::new(one, table, end);
+    store.check().await.unwrap();
+    let expected = account(&store, "1").await.credential;
+    let new = PasswordHash::parse("new").unwrap();
+    let swapped = store.set_password(&user("1"), &expected, &new).await;
+    assert_eq!(swapped.unwrap(), Swap::Done);
+    let all = SessionScope::All;
+    store.end_sessions(&user("1"), all).await.unwrap();
+    let left = "SELECT count(*) FROM narrow_doors";
+    let left: i64 = sqlx::query_scalar(left).fetch_one(&pool).await.unwrap();
+    assert_eq!(left, 0);
+}
+
 /// What every database understands: one account of each kind.
 macro_rules! optional_columns {
     ($test:ident, $pool:expr, $create:literal, $in_a_week:literal, $a_week_ago:literal) => {
