@@ -4,17 +4,20 @@
 //! the verifier (R4, W15). The digest covers everything that the token was made for, so a row that
 //! was edited (another user, a later expiry) is worth nothing (W41, W42, W43).
 
+mod cancel;
 mod digest;
 mod keyring;
 mod record;
 mod secret;
 pub mod state;
 
+pub use cancel::CancelToken;
 pub use digest::{Epoch, Freshness, TokenDigest};
 pub use keyring::{InvalidKeyring, Key, KeyId, Keyring};
 pub use record::{Purpose, TokenRecord};
 pub use secret::{LINK_TOKEN_CHARS, LinkToken, Malformed, PresentedToken, Selector, Verifier};
 
+pub(crate) use cancel::CancelClaims;
 pub(crate) use digest::Claims;
 #[cfg(feature = "testing")]
 pub(crate) use keyring::HmacSha256;
