@@ -3,12 +3,14 @@
 //! One file a step, in the order of the story: [`builder`](ResetFlow::builder) (what is plugged
 //! in), `request` (somebody asks), `deliver` (a worker mints and mails), `verify` (the link is
 //! opened), `complete` (the password is changed), `settle` (what follows, and what others left
-//! unfinished), `worker` (who does the waiting work), `operator` (revoking and purging).
+//! unfinished), `cancel` ("this wasn't me"), `worker` (who does the waiting work), `operator`
+//! (revoking and purging).
 //!
 //! Only this module awaits backends. Everything that can be decided without them is decided in
 //! pure functions elsewhere.
 
 mod builder;
+mod cancel;
 mod complete;
 mod deliver;
 mod operator;
@@ -40,6 +42,7 @@ use crate::token::{Keyring, TokenRecord};
 use crate::wire::Fields;
 
 pub use builder::{BuildError, Builder, Danger, Limits, Parts, Retry};
+pub use cancel::{CancelError, Cancelable, Cancelled};
 pub use complete::{CompleteError, Completed};
 pub use request::{Accepted, RequestError};
 pub use verify::{Verified, VerifyError};

@@ -2,6 +2,7 @@
 //!
 //! One path for everyone: look up, count, mint, store. Where there is no one to mail, the record is
 //! a *decoy*: same shape, same life, made by the same calls, for a token that nobody ever sees.
+//! Whether the account is paused is asked once the record is stored, also of a decoy.
 //! Only the mail itself differs, and it comes last.
 
 use std::time::Duration;
@@ -129,6 +130,17 @@ impl ResetFlow {
         if inserted == Insert::Full {
             recipient = recipient.and(Err(Withheld::LiveTokens));
         }
+        match self.paused(&record.user).await {
+            Ok(false) => {}
+            Ok(true) => {
+                self.free(job, &record, Revocation::Disowned).await;
+                recipient = recipient.and(Err(Withheld::Paused));
+            }
+            Err(error) => {
+                self.free(job, &record, Revocation::Undelivered).await;
+                return Err(error.into());
+            }
+        }
 
         let (account, address) = match recipient {
             Ok(recipient) => recipient,
@@ -140,7 +152,10 @@ impl ResetFlow {
         };
         event.token = Some(record.selector);
         self.record(event.clone());
-        match self.mail_link(leased, &token, &account, address).await {
+        match self
+            .mail_link(leased, &token, &record, &account, address)
+            .await
+        {
             Ok(()) => {
                 event.kind = EventKind::LinkSent;
                 self.record(event);
@@ -154,16 +169,18 @@ impl ResetFlow {
                 // The link reached nobody: free its place for others. One that may have arrived
                 // stays, and so do older links, which did reach their owner (W40).
                 if !arrived {
-                    let selector = &record.selector;
-                    let freed = core
-                        .tokens
-                        .revoke(selector, self.now(), Revocation::Undelivered);
-                    if let Err(source) = freed.await {
-                        let _ = failed(Backend::Tokens, source);
-                    }
+                    self.free(job, &record, Revocation::Undelivered).await;
                 }
                 Err(undone)
             }
+        }
+    }
+
+    /// Revokes a token that nobody got.
+    async fn free(&self, job: JobId, record: &TokenRecord, why: Revocation) {
+        let tokens = &self.core.tokens;
+        if let Err(source) = tokens.revoke(&record.selector, self.now(), why).await {
+            let _ = self.failed_in(job, Backend::Tokens, Step::Deliver, source);
         }
     }
 
@@ -259,19 +276,20 @@ impl ResetFlow {
         &self,
         leased: &LeasedJob,
         token: &LinkToken,
+        record: &TokenRecord,
         account: &Account,
         to: Address,
     ) -> Result<(), Unsent> {
         let core = &self.core;
         let link = core.site.base().link(token);
+        let cancel = self.cancel_link(record.key, record.selector, &record.user);
+        let (life, locale) = (core.settings.link_life, account.locale.as_deref());
         let letter = core
             .templates
-            .reset_link(&ResetLink::new(
-                &core.site,
-                &link,
-                core.settings.link_life,
-                account.locale.as_deref(),
-            ))
+            .reset_link(&ResetLink {
+                cancel: cancel.as_ref(),
+                ..ResetLink::new(&core.site, &link, life, locale)
+            })
             .map_err(|e| self.failed_in(leased.job.id, Backend::Templates, Step::Deliver, e))?;
         let message = Message::new(Kind::ResetLink, leased.lease, &core.site, to, letter)
             .map_err(|e| self.failed_in(leased.job.id, Backend::Templates, Step::Deliver, e))?;
@@ -288,7 +306,7 @@ impl ResetFlow {
             at,
             key,
             epoch,
-            token: _,
+            token,
             seen,
         } = &leased.job.task
         else {
@@ -309,10 +327,12 @@ impl ResetFlow {
         let mut event = flow.event(EventKind::NoticeSent);
         event.job = Some(leased.job.id);
         event.user = Some(user.clone());
+        let cancel = flow.cancel_link(*key, *token, user);
         let letter = core
             .templates
             .password_changed(&PasswordChanged {
                 seen: seen.as_ref(),
+                cancel: cancel.as_ref(),
                 ..PasswordChanged::new(&core.site, *at, locale.as_deref())
             })
             .map_err(|e| flow.failed_in(leased.job.id, Backend::Templates, Step::Notice, e))?;
