@@ -1,8 +1,10 @@
 //! Mail: [`Mailer`], [`Message`], the [`Site`] that every mail names, and the letters.
 //!
-//! The crate writes two letters, the link and the notice of a changed password, and hands each to
-//! the application's [`Mailer`]. It opens no connection itself. Everything in a letter comes from
-//! the [`Site`] that was configured and from the account; nothing comes from the request (R85).
+//! The crate writes the letters (the link or the code, the notice of a changed password, and two
+//! that hold no secret) and hands each to the application's [`Mailer`]. It opens no connection
+//! itself. Everything in a letter comes from the [`Site`] that was configured and from the account;
+//! nothing comes from the request (R85), but for what the application says that it has
+//! [`Seen`](crate::account::Seen).
 
 mod letters;
 mod message;

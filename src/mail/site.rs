@@ -156,6 +156,28 @@ impl LinkBase {
         rest.get(authority(rest).len()..).unwrap_or_default()
     }
 
+    /// The host without its port, in lower case, as the last line of a text message with a code
+    /// names it (WebOTP, origin-bound one-time codes).
+    ///
+    /// ```
+    /// use password_reset::mail::LinkBase;
+    ///
+    /// let base = LinkBase::parse("https://App.example.org:8443/account/reset").unwrap();
+    /// assert_eq!(base.host(), "app.example.org");
+    /// ```
+    pub fn host(&self) -> String {
+        let authority = self
+            .0
+            .split_once("://")
+            .map_or("", |(_, rest)| authority(rest));
+        let host = match authority.rsplit_once(':') {
+            // The colons of an IPv6 address stand in brackets, and are not that of a port.
+            Some((host, port)) if !port.ends_with(']') => host,
+            _ => authority,
+        };
+        host.to_ascii_lowercase()
+    }
+
     /// Whether the page is on https. If not, it is on this machine.
     pub fn is_https(&self) -> bool {
         self.0.starts_with("https://")
