@@ -15,6 +15,9 @@ use zeroize::Zeroizing;
 const COOKIE: &str = "__Host-password-reset";
 /// Over plain http, on this machine only, browsers refuse the prefix.
 const LOOPBACK_COOKIE: &str = "password-reset";
+/// Of "this wasn't me": a cookie of its own, so that neither page ever sees the other's token.
+const CANCEL_COOKIE: &str = "__Host-password-reset-cancel";
+const LOOPBACK_CANCEL_COOKIE: &str = "password-reset-cancel";
 
 /// What is looked at of the cookie header.
 const MAX_COOKIES_BYTES: usize = 16 * 1024;
@@ -23,11 +26,23 @@ const MAX_COOKIES_BYTES: usize = 16 * 1024;
 #[derive(Clone, Debug)]
 pub(crate) struct Handoff {
     https: bool,
+    name: &'static str,
 }
 
 impl Handoff {
     pub(crate) fn new(https: bool) -> Self {
-        Self { https }
+        let name = if https { COOKIE } else { LOOPBACK_COOKIE };
+        Self { https, name }
+    }
+
+    /// That of "this wasn't me".
+    pub(crate) fn of_cancel(https: bool) -> Self {
+        let name = if https {
+            CANCEL_COOKIE
+        } else {
+            LOOPBACK_CANCEL_COOKIE
+        };
+        Self { https, name }
     }
 
     /// The token in the request's cookie. Two such cookies are none: nobody knows whose is whose.
@@ -41,7 +56,7 @@ impl Handoff {
             }
             // Not as text: other cookies of the site may hold anything.
             for pair in line.as_bytes().split(|byte| *byte == b';') {
-                let named = pair.trim_ascii().strip_prefix(self.name().as_bytes());
+                let named = pair.trim_ascii().strip_prefix(self.name.as_bytes());
                 let Some(value) = named.and_then(|rest| rest.strip_prefix(b"=")) else {
                     continue;
                 };
@@ -65,14 +80,10 @@ impl Handoff {
         self.cookie("", Duration::ZERO)
     }
 
-    fn name(&self) -> &'static str {
-        if self.https { COOKIE } else { LOOPBACK_COOKIE }
-    }
-
     /// `Lax`, not `Strict`: the way here begins in a mail, and browsers send no `Strict` cookie
     /// along a way that begins elsewhere.
     fn cookie(&self, token: &str, life: Duration) -> String {
-        let (name, life) = (self.name(), life.as_secs());
+        let (name, life) = (self.name, life.as_secs());
         let secure = if self.https { "Secure; " } else { "" };
         format!("{name}={token}; HttpOnly; SameSite=Lax; {secure}Path=/; Max-Age={life}")
     }
@@ -128,6 +139,23 @@ mod tests {
         for not_a_token in ["", "x", "A=B; Path=/", &"A".repeat(65)] {
             assert!(Handoff::new(true).keep(not_a_token, LIFE).is_none());
         }
+    }
+
+    /// W41: neither page reads the cookie of the other.
+    #[test]
+    fn w41_each_page_has_a_cookie_of_its_own() {
+        let (reset, cancel) = (Handoff::new(true), Handoff::of_cancel(true));
+        let both = "__Host-password-reset=abc; __Host-password-reset-cancel=xyz";
+        let token = |handoff: &Handoff| handoff.token(&cookies(&[both])).unwrap().to_string();
+        assert_eq!(
+            (token(&reset).as_str(), token(&cancel).as_str()),
+            ("abc", "xyz")
+        );
+        assert!(
+            Handoff::of_cancel(false)
+                .forget()
+                .starts_with("password-reset-cancel=;")
+        );
     }
 
     #[test]

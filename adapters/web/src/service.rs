@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     /// What the operator was told about them.
     pub(crate) told: Told,
     pub(crate) handoff: Handoff,
+    pub(crate) cancel_handoff: Handoff,
+    pub(crate) cancel_pause: Duration,
     pub(crate) texts: Arc<Texts>,
     pub(crate) language: Language,
     pub(crate) render: Box<dyn Render>,
@@ -56,10 +58,10 @@ pub(crate) struct Shared {
 }
 
 /// Who asks, in what language, and what for an answer is liked.
-struct Visitor {
-    client: Client,
-    language: Language,
-    json: bool,
+pub(crate) struct Visitor {
+    pub(crate) client: Client,
+    pub(crate) language: Language,
+    pub(crate) json: bool,
 }
 
 impl ResetWeb {
@@ -165,8 +167,8 @@ impl ResetWeb {
         let route = paths.route(request.uri.path()).ok_or(Problem::NotFound)?;
         let post = match (&request.method, route) {
             (&Method::GET | &Method::HEAD, _) => false,
-            (&Method::POST, Route::Ask | Route::Choose) => true,
-            (_, Route::Ask | Route::Choose) => {
+            (&Method::POST, Route::Ask | Route::Choose | Route::Cancel) => true,
+            (_, Route::Ask | Route::Choose | Route::Cancel) => {
                 return Err(Problem::MethodNotAllowed {
                     allow: "GET, HEAD, POST",
                 });
@@ -182,6 +184,7 @@ impl ResetWeb {
             let format = Format::of(&request.headers).ok_or(Problem::UnsupportedMediaType)?;
             return match route {
                 Route::Ask => self.ask(format.parse(body)?, visitor).await,
+                Route::Cancel => self.cancel(format, &request.headers, body, visitor).await,
                 _ => self.choose(format, &request.headers, body, visitor).await,
             };
         }
@@ -194,6 +197,8 @@ impl ResetWeb {
             Route::Sent => Ok(self.page(StatusCode::OK, Page::Sent, visitor.language)),
             Route::Done => Ok(self.page(StatusCode::OK, Page::Done, visitor.language)),
             Route::Choose => self.open(request, visitor).await,
+            Route::Cancel => self.open_cancel(request, visitor).await,
+            Route::Cancelled => Ok(self.page(StatusCode::OK, Page::Cancelled, visitor.language)),
             Route::Style => Ok(Answer::file(
                 "text/css; charset=utf-8",
                 self.shared.render.style(),
@@ -353,7 +358,7 @@ impl ResetWeb {
         }
     }
 
-    fn problem(&self, problem: &Problem, visitor: &Visitor) -> Answer {
+    pub(crate) fn problem(&self, problem: &Problem, visitor: &Visitor) -> Answer {
         // No page but the form says why a password was refused, and who sent JSON has no form.
         let json = visitor.json || matches!(problem, Problem::Rejected(_));
         let answer = if json {
@@ -388,7 +393,7 @@ impl ResetWeb {
         }
     }
 
-    fn page(&self, status: StatusCode, page: Page<'_>, language: Language) -> Answer {
+    pub(crate) fn page(&self, status: StatusCode, page: Page<'_>, language: Language) -> Answer {
         match self.shared.render.page(&self.view(page, language)) {
             Ok(html) => Answer::html(status, html, language),
             Err(error) => {
