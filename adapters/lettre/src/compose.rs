@@ -1,0 +1,245 @@
+//! A message as the octets of one mail: [`Composer`].
+
+use std::fmt::Write;
+
+use lettre::address::Envelope;
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
+use lettre::message::{Mailbox as LettreMailbox, MultiPart, SinglePart};
+use password_reset::account::Address;
+use password_reset::mail::{Mailbox, Message};
+use ring::rand::{SecureRandom, SystemRandom};
+use zeroize::Zeroizing;
+
+use crate::dkim::Dkim;
+use crate::error::{ConfigError, Failure};
+
+/// RFC 5322, 2.1.1, without the line break.
+const MAX_LINE_BYTES: usize = 998;
+const MAX_HEADER_VALUE_BYTES: usize = 256;
+const MAX_HEADER_NAME_BYTES: usize = 64;
+
+/// What every mail has, or what decides where it goes: nobody adds these.
+const OURS: [&str; 12] = [
+    "auto-submitted",
+    "bcc",
+    "cc",
+    "date",
+    "dkim-signature",
+    "from",
+    "message-id",
+    "reply-to",
+    "return-path",
+    "sender",
+    "subject",
+    "to",
+];
+const OUR_FAMILIES: [&str; 4] = ["content-", "mime-", "received", "resent-"];
+
+/// One mail: header and body with CRLF line ends, and the two addresses of its envelope.
+pub(crate) struct Mail {
+    pub(crate) from: String,
+    pub(crate) to: String,
+    /// An address is not ASCII, and neither is the header that shows it.
+    pub(crate) needs_utf8: bool,
+    pub(crate) bytes: Zeroizing<Vec<u8>>,
+}
+
+/// Writes messages as mails.
+#[derive(Clone, Default)]
+pub(crate) struct Composer {
+    extra: Vec<HeaderValue>,
+    pub(crate) dkim: Option<Dkim>,
+}
+
+impl Composer {
+    /// Adds a line to the header of every mail.
+    pub(crate) fn add_header(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
+        let lower = name.to_ascii_lowercase();
+        let is_ours = OURS.contains(&lower.as_str())
+            || OUR_FAMILIES.iter().any(|family| lower.starts_with(family));
+        let is_name = (1..=MAX_HEADER_NAME_BYTES).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let is_value = value.len() <= MAX_HEADER_VALUE_BYTES
+            && !value.trim().is_empty()
+            && value.bytes().all(|b| matches!(b, b' '..=b'~'));
+        if is_ours || !is_name || !is_value {
+            return Err(ConfigError::Header);
+        }
+        let name =
+            HeaderName::new_from_ascii(name.to_owned()).map_err(|_| ConfigError::Header)?;
+        self.extra.push(HeaderValue::new(name, value.to_owned()));
+        Ok(())
+    }
+
+    /// Writes one mail, and signs it.
+    pub(crate) fn compose(&self, message: &Message) -> Result<Mail, Failure> {
+        let from = mailbox(message.from())?;
+        let to = LettreMailbox::new(None, address(message.to())?);
+        let envelope = Envelope::new(Some(from.email.clone()), vec![to.email.clone()])
+            .map_err(|_| Failure::Unwritable("no envelope"))?;
+
+        let mut builder = lettre::Message::builder()
+            .envelope(envelope)
+            .date_now()
+            .from(from);
+        if let Some(reply_to) = message.reply_to() {
+            builder = builder.reply_to(mailbox(reply_to)?);
+        }
+        builder = builder.to(to).subject(message.subject());
+        builder = builder.raw_header(verbatim("Message-ID", message.id())?);
+        for (name, value) in message.headers() {
+            builder = builder.raw_header(verbatim(name, value)?);
+        }
+        for header in &self.extra {
+            builder = builder.raw_header(header.clone());
+        }
+        let parts = MultiPart::alternative()
+            .boundary(boundary()?)
+            .singlepart(part(ContentType::TEXT_PLAIN, message.text()))
+            .singlepart(part(ContentType::TEXT_HTML, message.html()));
+        let mail = builder
+            .multipart(parts)
+            .map_err(|_| Failure::Unwritable("a name or an address"))?;
+        let mut mail = Mail {
+            from: message.from().address().as_str().to_owned(),
+            to: message.to().as_str().to_owned(),
+            needs_utf8: false,
+            bytes: Zeroizing::new(mail.formatted()),
+        };
+        let reply_to = message.reply_to().map(|mailbox| mailbox.address().as_str());
+        mail.needs_utf8 = [&mail.from, &mail.to]
+            .into_iter()
+            .map(String::as_str)
+            .chain(reply_to)
+            .any(|address| !address.is_ascii());
+        check(&mail)?;
+        if let Some(dkim) = &self.dkim {
+            let signature = dkim.sign(&mail.bytes).ok_or(Failure::Unprepared)?;
+            let mut signed = Zeroizing::new(Vec::with_capacity(
+                signature.len() + mail.bytes.len(),
+            ));
+            signed.extend_from_slice(signature.as_bytes());
+            signed.extend_from_slice(&mail.bytes);
+            mail.bytes = signed;
+        }
+        Ok(mail)
+    }
+}
+
+fn address(address: &Address) -> Result<lettre::Address, Failure> {
+    let parsed = address.as_str().parse();
+    parsed.map_err(|_| Failure::Unwritable("an address that SMTP does not know"))
+}
+
+fn mailbox(mailbox: &Mailbox) -> Result<LettreMailbox, Failure> {
+    let name = mailbox.name().map(str::to_owned);
+    // lettre panics when it writes a name with a line break. The core lets none through; should it
+    // ever, no mail is better than that.
+    if name.iter().any(|name| name.chars().any(char::is_control)) {
+        return Err(Failure::Unwritable("a name with a control character"));
+    }
+    Ok(LettreMailbox::new(name, address(mailbox.address())?))
+}
+
+/// A line that stands in the mail exactly as given.
+fn verbatim(name: &str, value: &str) -> Result<HeaderValue, Failure> {
+    let is_plain = value.bytes().all(|b| matches!(b, b' '..=b'~'));
+    let name = HeaderName::new_from_ascii(name.to_owned()).ok();
+    let (Some(name), true) = (name, is_plain) else {
+        return Err(Failure::Unwritable("a header line"));
+    };
+    let value = value.to_owned();
+    Ok(HeaderValue::dangerous_new_pre_encoded(name, value.clone(), value))
+}
+
+/// Quoted-printable: short lines of ASCII, which no server on the way has a reason to touch.
+fn part(content_type: ContentType, body: &str) -> SinglePart {
+    SinglePart::builder()
+        .header(content_type)
+        .header(ContentTransferEncoding::QuotedPrintable)
+        .body(body.to_owned())
+}
+
+/// What stands between the parts: 128 random bits that no letter can foresee, and `=_`, which
+/// quoted-printable never writes.
+fn boundary() -> Result<String, Failure> {
+    let mut random = [0; 16];
+    let filled = SystemRandom::new().fill(&mut random);
+    filled.map_err(|_| Failure::Unprepared)?;
+    let mut text = "=_".to_owned();
+    for byte in random {
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(text)
+}
+
+/// Two servers must not disagree about where a line, or the mail, ends.
+fn check(mail: &Mail) -> Result<(), Failure> {
+    let is_allowed = |b: &u8| matches!(b, b'\t' | b' '..=b'~') || mail.needs_utf8 && *b >= 0x80;
+    let is_line = |line: &[u8]| {
+        line.strip_suffix(b"\r\n")
+            .is_some_and(|line| line.len() <= MAX_LINE_BYTES && line.iter().all(is_allowed))
+    };
+    if mail.bytes.split_inclusive(|b| *b == b'\n').all(is_line) {
+        Ok(())
+    } else {
+        Err(Failure::Unwritable("a line that is not one"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn w9_only_whole_lines_are_a_mail() {
+        let long = format!("{}\r\n", "a".repeat(999));
+        let longest = format!("{}\r\n", "a".repeat(998));
+        for (bytes, needs_utf8, is_mail) in [
+            (&b"a\r\n\tb\r\n"[..], false, true),
+            (longest.as_bytes(), false, true),
+            (long.as_bytes(), false, false),
+            (b"a", false, false),
+            (b"a\n", false, false),
+            (b"a\rb\r\n", false, false),
+            (b"a\r\r\n", false, false),
+            (b"a\0\r\n", false, false),
+            ("ü\r\n".as_bytes(), false, false),
+            ("ü\r\n".as_bytes(), true, true),
+        ] {
+            let mail = Mail {
+                from: String::new(),
+                to: String::new(),
+                needs_utf8,
+                bytes: Zeroizing::new(bytes.to_vec()),
+            };
+            assert_eq!(check(&mail).is_ok(), is_mail, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn w9_added_lines_are_plain_and_are_not_ours() {
+        let mut composer = Composer::default();
+        for (name, value) in [("X-Mailgun-Track", "no"), ("X-SMTPAPI", "{\"a\": [1]}")] {
+            assert!(composer.add_header(name, value).is_ok(), "{name}");
+        }
+        for (name, value) in [
+            ("Bcc", "eve@evil.example.org"),
+            ("CC", "eve@evil.example.org"),
+            ("Resent-To", "eve@evil.example.org"),
+            ("Content-Type", "text/html"),
+            ("Mime-Version", "1.0"),
+            ("X-A", "a\r\nBcc: eve@evil.example.org"),
+            ("X-A\r\nBcc", "eve@evil.example.org"),
+            ("X-A: b", "c"),
+            ("X A", "b"),
+            ("", "b"),
+            ("X-A", ""),
+            ("X-A", " "),
+            ("X-A", "ü"),
+            ("X-A", &"a".repeat(257)),
+        ] {
+            assert!(composer.add_header(name, value).is_err(), "{name}: {value}");
+        }
+    }
+}
