@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
+use base64ct::{Base64, Encoding};
 use lettre::address::Envelope;
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
-use lettre::message::{Mailbox as LettreMailbox, MultiPart, SinglePart};
+use lettre::message::{MultiPart, SinglePart};
 use password_reset::account::Address;
 use password_reset::mail::{Mailbox, Message};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -15,6 +16,9 @@ use crate::error::{ConfigError, Failure};
 
 /// RFC 5322, 2.1.1, without the line break.
 const MAX_LINE_BYTES: usize = 998;
+const NICE_LINE_BYTES: usize = 78;
+/// Makes an encoded word of 72 characters; RFC 2047 allows 75.
+const MAX_WORD_BYTES: usize = 45;
 const MAX_HEADER_VALUE_BYTES: usize = 256;
 const MAX_HEADER_NAME_BYTES: usize = 64;
 
@@ -65,27 +69,27 @@ impl Composer {
         if is_ours || !is_name || !is_value {
             return Err(ConfigError::Header);
         }
-        let name =
-            HeaderName::new_from_ascii(name.to_owned()).map_err(|_| ConfigError::Header)?;
+        let name = HeaderName::new_from_ascii(name.to_owned()).map_err(|_| ConfigError::Header)?;
         self.extra.push(HeaderValue::new(name, value.to_owned()));
         Ok(())
     }
 
     /// Writes one mail, and signs it.
     pub(crate) fn compose(&self, message: &Message) -> Result<Mail, Failure> {
-        let from = mailbox(message.from())?;
-        let to = LettreMailbox::new(None, address(message.to())?);
-        let envelope = Envelope::new(Some(from.email.clone()), vec![to.email.clone()])
-            .map_err(|_| Failure::Unwritable("no envelope"))?;
+        let (from, to) = (address(message.from().address())?, address(message.to())?);
+        let envelope =
+            Envelope::new(Some(from), vec![to]).map_err(|_| Failure::Unwritable("an envelope"))?;
 
         let mut builder = lettre::Message::builder()
             .envelope(envelope)
             .date_now()
-            .from(from);
+            .raw_header(mailbox("From", message.from())?);
         if let Some(reply_to) = message.reply_to() {
-            builder = builder.reply_to(mailbox(reply_to)?);
+            builder = builder.raw_header(mailbox("Reply-To", reply_to)?);
         }
-        builder = builder.to(to).subject(message.subject());
+        builder = builder
+            .raw_header(mailbox("To", &Mailbox::new(message.to().clone()))?)
+            .subject(message.subject());
         builder = builder.raw_header(verbatim("Message-ID", message.id())?);
         for (name, value) in message.headers() {
             builder = builder.raw_header(verbatim(name, value)?);
@@ -115,9 +119,7 @@ impl Composer {
         check(&mail)?;
         if let Some(dkim) = &self.dkim {
             let signature = dkim.sign(&mail.bytes).ok_or(Failure::Unprepared)?;
-            let mut signed = Zeroizing::new(Vec::with_capacity(
-                signature.len() + mail.bytes.len(),
-            ));
+            let mut signed = Zeroizing::new(Vec::with_capacity(signature.len() + mail.bytes.len()));
             signed.extend_from_slice(signature.as_bytes());
             signed.extend_from_slice(&mail.bytes);
             mail.bytes = signed;
@@ -131,14 +133,49 @@ fn address(address: &Address) -> Result<lettre::Address, Failure> {
     parsed.map_err(|_| Failure::Unwritable("an address that SMTP does not know"))
 }
 
-fn mailbox(mailbox: &Mailbox) -> Result<LettreMailbox, Failure> {
-    let name = mailbox.name().map(str::to_owned);
-    // lettre panics when it writes a name with a line break. The core lets none through; should it
-    // ever, no mail is better than that.
-    if name.iter().any(|name| name.chars().any(char::is_control)) {
+/// `From`, `Reply-To` or `To`. Not by lettre, which panics when a name holds a line break, and
+/// writes some names as words that they are not.
+fn mailbox(header: &'static str, mailbox: &Mailbox) -> Result<HeaderValue, Failure> {
+    let address = address(mailbox.address())?.to_string();
+    let name = HeaderName::new_from_ascii_str(header);
+    let Some(shown) = mailbox.name() else {
+        return Ok(HeaderValue::dangerous_new_pre_encoded(
+            name,
+            address.clone(),
+            address,
+        ));
+    };
+    let phrase = phrase(shown)?;
+    let last = phrase.rsplit('\n').next().unwrap_or(&phrase).len() + header.len();
+    let space = match last + address.len() + ": <>".len() {
+        0..=NICE_LINE_BYTES => " ",
+        _ => "\r\n ",
+    };
+    let value = format!("{phrase}{space}<{address}>");
+    Ok(HeaderValue::dangerous_new_pre_encoded(name, address, value))
+}
+
+/// A display name: quoted, or as encoded words.
+fn phrase(name: &str) -> Result<String, Failure> {
+    if name.chars().any(char::is_control) {
+        // The core lets none through; should it ever, no mail is better than that.
         return Err(Failure::Unwritable("a name with a control character"));
     }
-    Ok(LettreMailbox::new(name, address(mailbox.address())?))
+    if name.is_ascii() && !name.contains("=?") {
+        return Ok(format!(
+            "\"{}\"",
+            name.replace('\\', "\\\\").replace('"', "\\\"")
+        ));
+    }
+    let mut words = vec![String::new()];
+    for c in name.chars() {
+        match words.last_mut() {
+            Some(word) if word.len() + c.len_utf8() <= MAX_WORD_BYTES => word.push(c),
+            _ => words.push(c.to_string()),
+        }
+    }
+    let encode = |word: &String| format!("=?utf-8?b?{}?=", Base64::encode_string(word.as_bytes()));
+    Ok(words.iter().map(encode).collect::<Vec<_>>().join("\r\n "))
 }
 
 /// A line that stands in the mail exactly as given.
@@ -149,7 +186,11 @@ fn verbatim(name: &str, value: &str) -> Result<HeaderValue, Failure> {
         return Err(Failure::Unwritable("a header line"));
     };
     let value = value.to_owned();
-    Ok(HeaderValue::dangerous_new_pre_encoded(name, value.clone(), value))
+    Ok(HeaderValue::dangerous_new_pre_encoded(
+        name,
+        value.clone(),
+        value,
+    ))
 }
 
 /// Quoted-printable: short lines of ASCII, which no server on the way has a reason to touch.
@@ -189,7 +230,52 @@ fn check(mail: &Mail) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+    use password_reset::mail::{Kind, Letter, LinkBase, Site};
+    use password_reset::queue::{JobId, Lease};
+
     use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn w9_no_name_adds_a_line(name in ".{1,40}", local in "[ -~äé€]{1,20}") {
+            let address = Address::parse("no-reply@app.example.org").unwrap();
+            let Ok(sender) = Mailbox::new(address).named(&name) else {
+                return Ok(());
+            };
+            let base = LinkBase::parse("https://app.example.org/reset").unwrap();
+            let site = Site::new("Example", base, "help", sender.clone()).unwrap();
+            let Ok(to) = Address::parse(&format!("{local}@example.com")) else {
+                return Ok(());
+            };
+            let lease = Lease { job: JobId::from_bytes([7; 16]), attempt: 1 };
+            let letter = Letter { subject: "A".into(), text: "b".into(), html: "c".into() };
+            let site = site.reply_to(sender);
+            let message = Message::new(Kind::ResetLink, lease, &site, to, letter).unwrap();
+            let Ok(mail) = Composer::default().compose(&message) else {
+                // The address is one that SMTP does not know.
+                return Ok(());
+            };
+            let text = String::from_utf8(mail.bytes.to_vec()).unwrap();
+            let (header, _) = text.split_once("\r\n\r\n").unwrap();
+            let lines = header.split("\r\n").filter(|line| !line.starts_with([' ', '\t']));
+            let names: Vec<_> = lines.map(|line| line.split(':').next().unwrap()).collect();
+            assert_eq!(names, [
+                "Date", "From", "Reply-To", "To", "Subject", "Message-ID", "Auto-Submitted",
+                "MIME-Version", "Content-Type",
+            ]);
+        }
+    }
+
+    #[test]
+    fn w9_a_name_with_a_line_break_is_refused_should_one_ever_come() {
+        for name in ["a\r\nBcc: x", "a\nb", "a\rb", "a\0b", "\u{7f}"] {
+            assert!(phrase(name).is_err(), "{name:?}");
+        }
+        assert_eq!(phrase("a\\\"b").unwrap(), r#""a\\\"b""#);
+        assert_eq!(phrase("=?x").unwrap(), "=?utf-8?b?PT94?=");
+    }
 
     #[test]
     fn w9_only_whole_lines_are_a_mail() {

@@ -74,9 +74,9 @@ impl Dkim {
         }
         let der = PrivateKeyDer::from_pem_slice(private_key_pem.as_bytes());
         let key = match der.map_err(|_| DkimError::Key)? {
-            PrivateKeyDer::Pkcs1(der) => {
-                RsaKeyPair::from_der(der.secret_pkcs1_der()).map(Key::Rsa).ok()
-            }
+            PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der())
+                .map(Key::Rsa)
+                .ok(),
             PrivateKeyDer::Pkcs8(der) => {
                 let der = der.secret_pkcs8_der();
                 // openssl writes the first version of PKCS#8, without the public half.
@@ -190,7 +190,10 @@ fn fields(header: &str) -> Vec<(String, String)> {
 /// Unfolded, with single spaces and none at either end.
 fn relaxed_value(value: &str) -> String {
     let words = value.split([' ', '\t', '\r', '\n']);
-    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    words
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// RFC 6376, 3.4.4: single spaces, none before a line's end, and no empty lines at the end.

@@ -114,7 +114,10 @@ impl Mailer for SendmailMailer {
         match timeout(self.timeout, self.run(&mail)).await {
             Ok(result) => Ok(result?),
             // It may have put the mail into its queue.
-            Err(_) => Err(Failure::Timeout { step: Step::Content }.into()),
+            Err(_) => Err(Failure::Timeout {
+                step: Step::Content,
+            }
+            .into()),
         }
     }
 }

@@ -118,7 +118,9 @@ impl SmtpMailer {
 
     async fn deliver(&self, mail: &Mail, progress: &Progress) -> Result<(), Failure> {
         let inner = &self.0;
-        let lost = |_| Failure::Timeout { step: Step::Connect };
+        let lost = |_| Failure::Timeout {
+            step: Step::Connect,
+        };
         let _slot = inner.slots.acquire().await.map_err(lost)?;
         let mut session = match self.idle(progress).await {
             Some(session) => session,

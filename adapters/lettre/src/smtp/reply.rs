@@ -111,7 +111,11 @@ mod tests {
             (&["250 OK\r\n"][..], 250, None),
             (&["250\r\n"], 250, None),
             (&["250 \n"], 250, None),
-            (&["550-5.1.1 No\r\n", "550 5.1.1 such\r\n"], 550, Some(Enhanced(5, 1, 1))),
+            (
+                &["550-5.1.1 No\r\n", "550 5.1.1 such\r\n"],
+                550,
+                Some(Enhanced(5, 1, 1)),
+            ),
             // Second digits that RFC 5321 does not have are used all the same.
             (&["571 5.7.1 No\r\n"], 571, Some(Enhanced(5, 7, 1))),
             (&["550 4.1.1 No\r\n"], 550, None),
@@ -121,7 +125,11 @@ mod tests {
             (&["451 \u{fffd}\r\n"], 451, None),
         ] {
             let reply = read(lines).unwrap();
-            assert_eq!((reply.code, reply.enhanced()), (code, enhanced), "{lines:?}");
+            assert_eq!(
+                (reply.code, reply.enhanced()),
+                (code, enhanced),
+                "{lines:?}"
+            );
         }
     }
 

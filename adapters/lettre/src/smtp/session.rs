@@ -47,7 +47,11 @@ impl Progress {
     pub(crate) fn step(&self) -> Step {
         let reached = self.0.load(Ordering::Relaxed);
         let is_it = |step: &&Step| **step as u8 == reached;
-        Step::ALL.iter().find(is_it).copied().unwrap_or(Step::Content)
+        Step::ALL
+            .iter()
+            .find(is_it)
+            .copied()
+            .unwrap_or(Step::Content)
     }
 }
 
@@ -86,7 +90,9 @@ impl Session {
             if !session.offers.start_tls {
                 return Err(Failure::NoStartTls);
             }
-            let go = session.command(Step::StartTls, "STARTTLS", progress).await?;
+            let go = session
+                .command(Step::StartTls, "STARTTLS", progress)
+                .await?;
             expect(&go, Step::StartTls, 220)?;
             // Whatever came along with this answer was said before the server proved who it is.
             session.nothing_unread(Step::StartTls)?;
@@ -141,7 +147,8 @@ impl Session {
             // The user first: servers word the question in many ways, and ask in this order.
             let reply = self.command(Step::Login, &encode(user), progress).await?;
             expect(&reply, Step::Login, 334)?;
-            self.command(Step::Login, &encode(password), progress).await?
+            self.command(Step::Login, &encode(password), progress)
+                .await?
         } else {
             return Err(Failure::NoAuth);
         };
@@ -152,16 +159,27 @@ impl Session {
     pub(crate) async fn is_ready(&mut self, patience: Duration, progress: &Progress) -> bool {
         let reset = self.command(Step::Reset, "RSET", progress);
         match tokio::time::timeout(patience, reset).await {
-            Ok(Ok(reply)) => reply.code == 250,
+            Ok(Ok(reply)) => reply.code == 250 && self.buffer.is_empty(),
             _ => false,
         }
     }
 
     /// Hands over one mail.
-    pub(crate) async fn deliver(&mut self, mail: &Mail, progress: &Progress) -> Result<(), Failure> {
+    pub(crate) async fn deliver(
+        &mut self,
+        mail: &Mail,
+        progress: &Progress,
+    ) -> Result<(), Failure> {
         let options = match (mail.needs_utf8, self.offers) {
             (false, _) => "",
-            (true, Offers { smtp_utf8: true, eight_bit: true, .. }) => " BODY=8BITMIME SMTPUTF8",
+            (
+                true,
+                Offers {
+                    smtp_utf8: true,
+                    eight_bit: true,
+                    ..
+                },
+            ) => " BODY=8BITMIME SMTPUTF8",
             // RFC 6531, 3.1: who offers the one offers the other.
             (true, _) => return Err(Failure::NoSmtpUtf8),
         };
@@ -178,8 +196,14 @@ impl Session {
         // From here on the server may have it. The mail and its end go out as one: a broken
         // connection does not tell how much of it arrived.
         progress.set(Step::Content);
-        let lost = |source| Failure::Lost { step: Step::Content, source };
-        self.stream.write(&stuffed(&mail.bytes)).await.map_err(lost)?;
+        let lost = |source| Failure::Lost {
+            step: Step::Content,
+            source,
+        };
+        self.stream
+            .write(&stuffed(&mail.bytes))
+            .await
+            .map_err(lost)?;
         let reply = self.answer(Step::Content).await?;
         expect(&reply, Step::Content, 250)
     }
@@ -255,7 +279,9 @@ fn expect(reply: &Reply, step: Step, wanted: u16) -> Result<(), Failure> {
 async fn connect(server: &Server) -> io::Result<Stream> {
     let mut addresses: Vec<_> = match server.address {
         Some(address) => vec![address],
-        None => lookup_host((server.host.as_str(), server.port)).await?.collect(),
+        None => lookup_host((server.host.as_str(), server.port))
+            .await?
+            .collect(),
     };
     if server.security == Security::Loopback {
         // A name may lead elsewhere than it says.
@@ -266,7 +292,10 @@ async fn connect(server: &Server) -> io::Result<Stream> {
 
 /// The mail as it follows `DATA`: no line is a lone dot but the last.
 fn stuffed(mail: &[u8]) -> Zeroizing<Vec<u8>> {
-    let dots = mail.split(|b| *b == b'\n').filter(|l| l.starts_with(b".")).count();
+    let dots = mail
+        .split(|b| *b == b'\n')
+        .filter(|l| l.starts_with(b"."))
+        .count();
     let mut out = Zeroizing::new(Vec::with_capacity(mail.len() + dots + 5));
     for line in mail.split_inclusive(|b| *b == b'\n') {
         if line.starts_with(b".") {
