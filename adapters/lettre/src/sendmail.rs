@@ -19,7 +19,8 @@ use crate::error::{Failure, Step};
 const PROGRAM: &str = "/usr/sbin/sendmail";
 const TIMEOUT: Duration = Duration::from_secs(30);
 const SHORTEST: Duration = Duration::from_millis(10);
-const LONGEST: Duration = Duration::from_secs(600);
+/// Under the two minutes after which another worker may take the job.
+const LONGEST: Duration = Duration::from_secs(100);
 
 /// Pipes each mail into a `sendmail` program: that of Postfix, Exim, OpenSMTPD, msmtp or others.
 ///
@@ -61,7 +62,7 @@ impl SendmailMailer {
         self
     }
 
-    /// How long the program may take, 10 ms to 10 min; then it is killed.
+    /// How long the program may take, 10 ms to 100 s; then it is killed.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.clamp(SHORTEST, LONGEST);

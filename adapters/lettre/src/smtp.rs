@@ -29,7 +29,8 @@ use session::{Progress, Security, Session};
 /// How long one mail may take unless told otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
 const SHORTEST: Duration = Duration::from_millis(10);
-const LONGEST: Duration = Duration::from_secs(600);
+/// Under the two minutes after which another worker may take the job.
+const LONGEST: Duration = Duration::from_secs(100);
 /// Connections at once unless told otherwise.
 const CONNECTIONS: usize = 4;
 const MOST_CONNECTIONS: usize = 100;
@@ -228,7 +229,7 @@ impl SmtpBuilder {
     }
 
     /// How long one mail may take from the wait for a connection to the server's last answer,
-    /// 10 ms to 10 min; 30 s unless told otherwise.
+    /// 10 ms to 100 s; 30 s unless told otherwise.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.clamp(SHORTEST, LONGEST);
         self

@@ -27,7 +27,7 @@ fn assert_nothing_in_clear(server: &Server) {
 
 #[tokio::test]
 async fn a_mail_goes_out_over_tls_and_over_starttls() {
-    for (tls, url) in [(Tls::Implicit, SMTPS), (Tls::StartTls, SMTP)] {
+    for (tls, url) in [(Tls::Implicit, SMTPS), (Tls::OnDemand, SMTP)] {
         let server = Server::new(tls).await;
         let mailer = server.mailer(url).build().unwrap();
         mailer.send(&message()).await.unwrap();
@@ -117,7 +117,7 @@ async fn plaintext_has_to_be_asked_for_and_takes_no_password_along() {
     assert_nothing_in_clear(&server);
 
     // What can be encrypted is.
-    let server = Server::new(Tls::StartTls).await;
+    let server = Server::new(Tls::OnDemand).await;
     let offered = server
         .mailer(SMTP)
         .danger_allow_plaintext()
@@ -133,8 +133,8 @@ async fn a_certificate_of_another_name_is_refused() {
         (Tls::Implicit, "smtps://user:s3cret@other.example.com"),
         (Tls::Implicit, "smtps://user:s3cret@localhost"),
         (Tls::Implicit, "smtps://user:s3cret@127.0.0.1"),
-        (Tls::StartTls, "smtp://user:s3cret@other.example.com"),
-        (Tls::StartTls, "smtp://user:s3cret@[2001:db8::1]"),
+        (Tls::OnDemand, "smtp://user:s3cret@other.example.com"),
+        (Tls::OnDemand, "smtp://user:s3cret@[2001:db8::1]"),
     ] {
         let server = Server::new(tls).await;
         let mailer = server.mailer(url).build().unwrap();
@@ -152,7 +152,7 @@ async fn a_certificate_of_another_name_is_refused() {
 
 #[tokio::test]
 async fn a_certificate_that_nobody_vouches_for_is_refused() {
-    for (tls, url) in [(Tls::Implicit, SMTPS), (Tls::StartTls, SMTP)] {
+    for (tls, url) in [(Tls::Implicit, SMTPS), (Tls::OnDemand, SMTP)] {
         let (server, stranger) = (Server::new(tls).await, Server::new(Tls::None).await);
         let mailer = SmtpMailer::builder(url).unwrap().address(server.address);
         let mailer = mailer.root_certificate(stranger.certificate.as_bytes());
@@ -167,7 +167,7 @@ async fn what_was_said_before_tls_does_not_count_after_it() {
     // An answer to EHLO, put behind the answer to STARTTLS by somebody on the way: a client that
     // reads it later believes it came from the server.
     let forged = "220 go\r\n250-mail.example.com\r\n250 AUTH PLAIN";
-    let server = Server::scripted(Tls::StartTls, &[(At::StartTls, Act::Say(forged))]).await;
+    let server = Server::scripted(Tls::OnDemand, &[(At::StartTls, Act::Say(forged))]).await;
     let mailer = server.mailer(SMTP).build().unwrap();
     let error = mailer.send(&message()).await.unwrap_err();
     let is_refused = matches!(
@@ -193,7 +193,7 @@ async fn an_offer_that_is_taken_back_by_an_answer_is_no_way_around_tls() {
         "502 5.5.1 what?",
         "334 go on",
     ] {
-        let server = Server::scripted(Tls::StartTls, &[(At::StartTls, Act::Say(answer))]).await;
+        let server = Server::scripted(Tls::OnDemand, &[(At::StartTls, Act::Say(answer))]).await;
         let mailer = server.mailer(SMTP).build().unwrap();
         let error = mailer.send(&message()).await.unwrap_err();
         assert_eq!(means(&error), Means::Transient, "{answer}");

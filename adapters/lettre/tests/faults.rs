@@ -110,6 +110,7 @@ async fn a_lost_connection_is_uncertain_only_once_the_mail_is_out() {
 
 #[tokio::test]
 async fn a_silent_server_is_given_up_and_is_uncertain_only_once_the_mail_is_out() {
+    let mut waiting = Vec::new();
     for (at, step, wanted) in [
         (At::Connect, Step::Greeting, Transient),
         (At::Ehlo, Step::Hello, Transient),
@@ -119,17 +120,22 @@ async fn a_silent_server_is_given_up_and_is_uncertain_only_once_the_mail_is_out(
         (At::Data, Step::Data, Transient),
         (At::End, Step::Content, Uncertain),
     ] {
-        // Unencrypted, so that 300 ms are long enough for everything but the silence.
-        let server = Server::scripted(Tls::None, &[(at, Silence)]).await;
-        let url = format!("smtp://user:password@{}", server.address);
-        let mailer = SmtpMailer::builder(&url).unwrap();
-        let mailer = mailer.timeout(Duration::from_millis(300)).build().unwrap();
-        let error = mailer.send(&message()).await.unwrap_err();
-        assert_eq!(means(&error), wanted, "{at:?}");
-        let Failure::Timeout { step: reached } = cause(&error) else {
-            panic!("{at:?}: {error:?}");
-        };
-        assert_eq!(*reached, step);
+        waiting.push(tokio::spawn(async move {
+            let server = Server::scripted(Tls::None, &[(at, Silence)]).await;
+            let url = format!("smtp://user:password@{}", server.address);
+            let mailer = SmtpMailer::builder(&url).unwrap();
+            // Long enough for everything but the silence.
+            let mailer = mailer.timeout(Duration::from_secs(1)).build().unwrap();
+            let error = mailer.send(&message()).await.unwrap_err();
+            assert_eq!(means(&error), wanted, "{at:?}");
+            let Failure::Timeout { step: reached } = cause(&error) else {
+                panic!("{at:?}: {error:?}");
+            };
+            assert_eq!(*reached, step);
+        }));
+    }
+    for waited in waiting {
+        waited.await.unwrap();
     }
 }
 
@@ -161,7 +167,7 @@ async fn nobody_at_home_is_transient() {
 async fn a_server_that_does_not_speak_smtp_is_no_mailbox() {
     for (at, answer, wanted) in [
         (At::Connect, "HTTP/1.1 400 Bad Request", Transient),
-        (At::Connect, "250 hello", Transient),
+        (At::Connect, "334 go on", Transient),
         (At::Auth, "334 go on", Transient),
         (
             At::Mail,
@@ -176,15 +182,7 @@ async fn a_server_that_does_not_speak_smtp_is_no_mailbox() {
     ] {
         let server = Server::scripted(Tls::Implicit, &[(at, Say(answer))]).await;
         let mailer = server.mailer(URL).build().unwrap();
-        let result = mailer.send(&message()).await;
-        let error = match result {
-            // "250 hello" is a greeting of sorts.
-            Ok(()) => {
-                assert_eq!((at, answer), (At::Connect, "250 hello"));
-                continue;
-            }
-            Err(error) => error,
-        };
+        let error = mailer.send(&message()).await.unwrap_err();
         assert_eq!(means(&error), wanted, "{at:?} {answer}");
         assert!(
             matches!(cause(&error), Failure::Protocol { .. }),

@@ -45,8 +45,8 @@ pub(crate) enum Act {
 pub(crate) enum Tls {
     None,
     Implicit,
-    /// Offers it.
-    StartTls,
+    /// Offers `STARTTLS`.
+    OnDemand,
 }
 
 /// One line that a client said.
@@ -195,7 +195,7 @@ impl Shared {
             match verb.as_str() {
                 "EHLO" => {
                     let mut answer = format!("250-{NAME}");
-                    if self.tls == Tls::StartTls && !encrypted {
+                    if self.tls == Tls::OnDemand && !encrypted {
                         answer += "\r\n250-STARTTLS";
                     }
                     for offer in self.offers.split('\n').filter(|offer| !offer.is_empty()) {
