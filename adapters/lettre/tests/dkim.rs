@@ -7,14 +7,11 @@
 
 mod common;
 
-use common::python::{missing, run};
+use common::python::{python, run};
 use common::server::{Server, Tls};
 use common::{address, lease, letter, message, site};
 use password_reset::mail::{Kind, Mailbox, Mailer, Message};
 use password_reset_lettre::{Dkim, DkimError};
-
-/// Names a Python that has dkimpy, and PyNaCl for Ed25519.
-const VARIABLE: &str = "PASSWORD_RESET_TEST_DKIMPY";
 
 const RSA: &str = include_str!("keys/rsa.pem");
 const RSA_PKCS1: &str = include_str!("keys/rsa_pkcs1.pem");
@@ -34,27 +31,13 @@ print(dkim.verify(sys.stdin.buffer.read(), dnsfunc=dns))
 
 /// Whether dkimpy takes the signature; `None`, loudly, where there is no dkimpy.
 fn verify(mail: &[u8], record: &str) -> Option<bool> {
-    let program = std::env::var_os(VARIABLE).unwrap_or_else(|| "python3".into());
-    if run_quietly(&program).is_none() {
-        missing(&format!(
-            "no dkimpy; signatures were not checked by another implementation. \
-             `pip install dkimpy pynacl`, and name that python in {VARIABLE}"
-        ));
-        return None;
-    }
-    let answer = run(&program, &["-c", VERIFIER, record], mail).unwrap();
+    let program = python("dkim, nacl")?;
+    let answer = run(&program, &["-c", VERIFIER, record], mail);
     Some(match answer.trim() {
         "True" => true,
         "False" => false,
         other => panic!("{other}"),
     })
-}
-
-fn run_quietly(program: &std::ffi::OsStr) -> Option<()> {
-    let output = std::process::Command::new(program)
-        .args(["-c", "import dkim, nacl"])
-        .output();
-    output.ok()?.status.success().then_some(())
 }
 
 fn rsa_record() -> String {

@@ -1,10 +1,12 @@
 //! The mail as Python's `email` package reads it: an implementation that knows nothing of ours.
 
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-/// Names another interpreter.
+/// Names an interpreter, for example one of a virtual environment that has the modules.
 const VARIABLE: &str = "PASSWORD_RESET_TEST_PYTHON";
 
 const READER: &str = r#"
@@ -60,15 +62,33 @@ impl Parsed {
     }
 }
 
-/// `None`, loudly, where there is no Python.
-pub(crate) fn parse(mail: &[u8]) -> Option<Parsed> {
+/// The interpreter that has these modules; `None`, loudly, where there is none. Where everything must
+/// be there, that is a failure.
+pub(crate) fn python(modules: &'static str) -> Option<OsString> {
+    static FOUND: Mutex<BTreeMap<&'static str, bool>> = Mutex::new(BTreeMap::new());
     let program = std::env::var_os(VARIABLE).unwrap_or_else(|| "python3".into());
-    let Some(output) = run(&program, &["-c", READER], mail) else {
-        missing(&format!(
-            "no python3; mails were not read by another implementation. Name it in {VARIABLE}"
-        ));
-        return None;
-    };
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_there = *found.entry(modules).or_insert_with(|| {
+        let import = format!("import {modules}");
+        let output = Command::new(&program).args(["-c", &import]).output();
+        let is_there = output.is_ok_and(|output| output.status.success());
+        if !is_there {
+            let text = format!(
+                "\nSKIPPED: no Python with {modules}. Tests that need it did not run; name one in \
+                 {VARIABLE}.\n"
+            );
+            assert!(std::env::var_os("CI").is_none(), "{text}");
+            // Past the harness, which keeps quiet about what passes.
+            let _ = std::io::stderr().write_all(text.as_bytes());
+        }
+        is_there
+    });
+    is_there.then_some(program)
+}
+
+/// The mail as `email` reads it; `None` where there is no Python.
+pub(crate) fn parse(mail: &[u8]) -> Option<Parsed> {
+    let output = run(&python("email")?, &["-c", READER], mail);
     let mut parsed = Parsed::default();
     for line in output.lines() {
         let mut words = line.split(' ').map(unhex);
@@ -88,31 +108,20 @@ pub(crate) fn parse(mail: &[u8]) -> Option<Parsed> {
     Some(parsed)
 }
 
-/// What a program says to its input; `None` when there is no such program. One that fails fails
-/// the test.
-pub(crate) fn run(program: &std::ffi::OsStr, args: &[&str], input: &[u8]) -> Option<String> {
-    let child = Command::new(program)
+/// What a program says to its input. One that fails fails the test.
+pub(crate) fn run(program: &OsStr, args: &[&str], input: &[u8]) -> String {
+    let mut child = Command::new(program)
         .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn();
-    let mut child = child.ok()?;
+        .spawn()
+        .unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();
     let output = child.wait_with_output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
-    Some(String::from_utf8(output.stdout).unwrap())
-}
-
-/// Says loudly that tests did not run, once. Where everything must be there, that is a failure.
-pub(crate) fn missing(what: &str) {
-    let text = format!("\nSKIPPED: {what}.\n");
-    assert!(std::env::var_os("CI").is_none(), "{text}");
-    static SAID: AtomicBool = AtomicBool::new(false);
-    if !SAID.swap(true, Ordering::Relaxed) {
-        let _ = std::io::stderr().write_all(text.as_bytes());
-    }
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn unhex(word: &str) -> String {
