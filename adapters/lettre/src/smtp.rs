@@ -128,13 +128,12 @@ impl SmtpMailer {
             None => Session::open(&inner.server, progress).await?,
         };
         let result = session.deliver(mail, progress).await;
-        // Whoever refuses one mail takes the next; after anything else nobody knows where the
-        // conversation stands. 421 says that the server hangs up.
-        let is_usable = match &result {
-            Ok(()) | Err(Failure::NoSmtpUtf8) => true,
-            Err(Failure::Refused { code, .. }) => *code != 421,
-            Err(_) => false,
-        };
+        // Whoever refuses one mail takes the next, or says so when asked. After anything else nobody
+        // knows where the conversation stands.
+        let is_usable = matches!(
+            result,
+            Ok(()) | Err(Failure::NoSmtpUtf8 | Failure::Refused { .. })
+        );
         if is_usable {
             let since = Instant::now();
             self.lock().push(Idle { session, since });

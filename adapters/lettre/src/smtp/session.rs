@@ -114,8 +114,6 @@ impl Session {
         let name = server.name.clone();
         let encrypted = self.stream.encrypt(&server.tls, name).await;
         self.stream = encrypted.map_err(Failure::Tls)?;
-        // Nothing that was heard in the open counts.
-        self.offers = Offers::default();
         Ok(self)
     }
 
