@@ -143,13 +143,14 @@ impl SmtpMailer {
 
     /// A connection that is left from an earlier mail and still answers.
     async fn idle(&self, progress: &Progress) -> Option<Session> {
-        loop {
-            let Idle { mut session, since } = self.lock().pop()?;
-            let patience = self.0.server.timeout / 4;
-            if since.elapsed() < IDLE && session.is_ready(patience, progress).await {
-                return Some(session);
-            }
+        let Idle { mut session, since } = self.lock().pop()?;
+        let patience = self.0.server.timeout / 4;
+        if since.elapsed() < IDLE && session.is_ready(patience, progress).await {
+            return Some(session);
         }
+        // It was the one used last: the others are older.
+        self.lock().clear();
+        None
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {

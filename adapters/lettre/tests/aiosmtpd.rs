@@ -20,7 +20,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 const SERVER: &str = r"
-import asyncio, ssl, sys
+import asyncio, logging, ssl, sys
 from aiosmtpd.smtp import SMTP, AuthResult
 
 class Handler:
@@ -52,6 +52,7 @@ async def main():
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
+logging.disable(logging.WARNING)
 asyncio.run(main())
 ";
 

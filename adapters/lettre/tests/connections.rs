@@ -64,6 +64,19 @@ async fn a_connection_that_fell_silent_meanwhile_loses_no_mail() {
 }
 
 #[tokio::test]
+async fn a_connection_that_was_idle_for_long_is_not_used_again() {
+    let server = Server::new(Tls::Implicit).await;
+    let mailer = server.mailer(URL).build().unwrap();
+    mailer.send(&message()).await.unwrap();
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+    mailer.send(&message()).await.unwrap();
+    assert_eq!((server.mails().len(), server.connections()), (2, 2));
+    assert!(!server.said("RSET"));
+}
+
+#[tokio::test]
 async fn a_refused_mail_does_not_cost_the_connection() {
     let refusals = [
         (At::Mail, Say("550 5.7.1 no")),
