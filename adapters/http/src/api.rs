@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 use crate::endpoint::Endpoint;
-use crate::error::{ApiError, ConfigError, judge};
+use crate::error::{ApiError, ConfigError, Words, judge};
 use crate::post::{HttpPost, Post};
 
 pub(crate) const JSON: &str = "application/json";
@@ -20,8 +20,7 @@ const USER_AGENT: &str = concat!("password-reset-http/", env!("CARGO_PKG_VERSION
 pub(crate) struct Api {
     http: Arc<dyn HttpPost>,
     endpoint: Endpoint,
-    /// Where the provider puts its code into the JSON of an error.
-    code: &'static str,
+    words: Words,
 }
 
 impl Api {
@@ -29,12 +28,12 @@ impl Api {
         http: impl HttpPost,
         base: &str,
         path: &str,
-        code: &'static str,
+        words: Words,
     ) -> Result<Self, ConfigError> {
         Ok(Self {
             http: Arc::new(http),
             endpoint: Endpoint::under(base, path)?,
-            code,
+            words,
         })
     }
 
@@ -50,8 +49,10 @@ impl Api {
         &self.endpoint
     }
 
+    /// `key` is what the provider knows us by; it stands in `headers` as the provider wants it.
     pub(crate) async fn send(
         &self,
+        key: &SecretString,
         content_type: &'static str,
         mut headers: Vec<(&'static str, SecretString)>,
         body: SecretString,
@@ -61,7 +62,7 @@ impl Api {
         headers.push(("user-agent", USER_AGENT.into()));
         let post = Post::to(self.endpoint.clone(), headers, body);
         let answer = self.http.post(&post).await;
-        judge(&post, answer, self.code)
+        judge(&post, answer, self.words, key)
     }
 }
 

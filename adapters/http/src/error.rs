@@ -1,6 +1,7 @@
 //! What can go wrong at a provider.
 
 use password_reset::error::SendError;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use crate::post::{Answer, Post, PostError};
@@ -62,56 +63,83 @@ impl std::fmt::Display for Shown<'_> {
     }
 }
 
-/// What an answer means for the message.
-///
-/// `code` is where the provider puts its code into the JSON of an error.
+/// How a provider speaks of errors.
+#[derive(Clone, Copy)]
+pub(crate) struct Words {
+    /// Where its code is in the JSON of an error.
+    pub(crate) code: &'static str,
+    /// The codes of a 4xx answer that are about the account and not about the message.
+    pub(crate) ours: &'static [&'static str],
+}
+
+/// Words without a code, or with none that matters.
+pub(crate) const PLAIN: Words = Words {
+    code: "/code",
+    ours: &[],
+};
+
+/// What an answer means for the message. `key` is the one that was used.
 pub(crate) fn judge(
     post: &Post,
     answer: Result<Answer, PostError>,
-    code: &str,
+    words: Words,
+    key: &SecretString,
 ) -> Result<(), SendError> {
     let answer = answer.map_err(|error| match error {
         PostError::NotSent(_) => SendError::transient(error),
         PostError::NoAnswer(_) => SendError::uncertain(error),
     })?;
     let status = answer.status();
-    let code = code_at(code, answer.body()).filter(|code| is_harmless(code, post));
+    if (200..300).contains(&status) {
+        return Ok(());
+    }
+    let code = code_of(&answer, words.code).filter(|code| is_harmless(code, post, key));
+    let said = code.clone().unwrap_or_default();
     let error = ApiError::Status { status, code };
-    match status {
-        200..=299 => Ok(()),
+    Err(match status {
         // Not now. Or the key, the address of the provider, or the account is ours to put right: a
         // mistake that must not bury everybody's messages.
-        300..=399 | 401..=403 | 408 | 429 | 503 => Err(SendError::transient(error)),
+        300..=399 | 401..=403 | 408 | 429 | 503 => SendError::transient(error),
+        400..=499 if words.ours.contains(&&*said) => SendError::transient(error),
         // Two requests with one idempotency key met, and the other one may be the one that is
         // taken.
-        409 if is_concurrent(&error) => Err(SendError::uncertain(error)),
-        400..=499 => Err(SendError::permanent(error)),
+        409 if &*said == CONCURRENT => SendError::uncertain(error),
+        400..=499 => SendError::permanent(error),
         // Something broke, and nobody knows whether it was before the message was taken.
-        _ => Err(SendError::uncertain(error)),
-    }
+        _ => SendError::uncertain(error),
+    })
 }
+
+/// Resend's word for it.
+const CONCURRENT: &str = "concurrent_idempotent_requests";
 
 /// A provider has no reason to quote the request in the place of its code, and shall not get away
 /// with it.
-fn is_harmless(code: &str, post: &Post) -> bool {
-    code.len() < MIN_SECRET_CHARS || !post.mentions(code)
+fn is_harmless(code: &str, post: &Post, key: &SecretString) -> bool {
+    let quoted = post.mentions(code) || key.expose_secret().contains(code);
+    code.len() < MIN_SECRET_CHARS || !quoted
 }
 
-fn is_concurrent(error: &ApiError) -> bool {
-    matches!(error, ApiError::Status { code: Some(code), .. }
-        if &**code == "concurrent_idempotent_requests")
-}
-
-fn code_at(pointer: &str, body: &[u8]) -> Option<Box<str>> {
-    let body: Value = serde_json::from_slice(body).ok()?;
-    let code = match body.pointer(pointer)? {
-        Value::String(code) => code.clone(),
-        Value::Number(code) => code.to_string(),
-        _ => return None,
+fn code_of(answer: &Answer, pointer: &str) -> Option<Box<str>> {
+    let code = match answer.error_type() {
+        // Behind the colon is a URL.
+        Some(code) => code.split(':').next().unwrap_or_default().to_owned(),
+        None => code_at(pointer, answer.body())?,
     };
+    // Some codes are the fragment of a URL, or stand behind a name space.
+    let code = code.rsplit('#').next().unwrap_or_default();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     let fits = (1..=MAX_CODE_CHARS).contains(&code.len());
     (fits && code.bytes().all(plain)).then(|| code.into())
+}
+
+fn code_at(pointer: &str, body: &[u8]) -> Option<String> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    match body.pointer(pointer)? {
+        Value::String(code) => Some(code.clone()),
+        Value::Number(code) => Some(code.to_string()),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -122,10 +150,18 @@ mod tests {
 
     use super::*;
 
-    fn judged(status: u16, body: &str) -> Result<(), SendError> {
+    const WORDS: Words = Words {
+        code: "/code",
+        ours: &["405", "SendingPausedException"],
+    };
+
+    fn answered(answer: Answer) -> Result<(), SendError> {
         let post = Post::new("https://api.example.org/", "a link with token-0123".into()).unwrap();
-        let post = post.header("authorization", "Bearer key-4567");
-        judge(&post, Ok(Answer::new(status, body.into())), "/code")
+        judge(&post, Ok(answer), WORDS, &"key-4567".into())
+    }
+
+    fn judged(status: u16, body: &str) -> Result<(), SendError> {
+        answered(Answer::new(status, body.into()))
     }
 
     fn told(status: u16, body: &str) -> String {
@@ -147,6 +183,10 @@ mod tests {
             (
                 r#"{"code":"Some.Code-1_a"}"#.to_owned(),
                 "the provider answered 400 (Some.Code-1_a)",
+            ),
+            (
+                r#"{"code":"https://api.example.org/errors#1120"}"#.to_owned(),
+                "the provider answered 400 (1120)",
             ),
             (
                 r#"{"code":"ada@example.com"}"#.to_owned(),
@@ -177,6 +217,30 @@ mod tests {
             let body = format!(r#"{{"code":"{quoted}"}}"#);
             assert_eq!(told(400, &body), "the provider answered 400");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_with_our_account_buries_no_message() {
+        for (status, body, transient) in [
+            (422, r#"{"code":405}"#, true),
+            (422, r#"{"code":406}"#, false),
+            (
+                400,
+                r#"{"code":"com.example#SendingPausedException"}"#,
+                true,
+            ),
+        ] {
+            let error = judged(status, body).unwrap_err();
+            assert_eq!(error.is_transient(), transient, "{body}");
+            assert!(!error.may_have_arrived());
+        }
+        // Amazon says it in a header.
+        let answer = Answer::new(400, r#"{"code":"x"}"#.into());
+        let error = answered(answer.with_error_type("SendingPausedException:http://example.org/"));
+        let error = error.unwrap_err();
+        assert!(error.is_transient());
+        let words = "the provider answered 400 (SendingPausedException)";
+        assert_eq!(error.source().unwrap().to_string(), words);
     }
 
     #[test]

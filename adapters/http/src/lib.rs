@@ -15,7 +15,7 @@ pub use error::{ApiError, ConfigError};
 pub use mail::{
     AmazonSes, AwsCredentialSource, AwsCredentials, Mailgun, Postmark, Resend, SendGrid, Tracking,
 };
-pub use post::{Answer, HttpPost, MAX_ANSWER_BYTES, Post, PostError};
+pub use post::{Answer, ERROR_TYPE, HttpPost, MAX_ANSWER_BYTES, Post, PostError};
 #[cfg(feature = "reqwest")]
 pub use reqwest::{ClientError, ReqwestPost};
 pub use sms::{Twilio, TwilioSender, Vonage};

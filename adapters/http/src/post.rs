@@ -12,6 +12,8 @@ use crate::error::ConfigError;
 
 /// How much of an answer is kept, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 65_536;
+/// The one header of an answer that counts: where Amazon says what is wrong.
+pub const ERROR_TYPE: &str = "x-amzn-errortype";
 
 /// An HTTP client that can do one thing: one POST, one answer.
 ///
@@ -28,6 +30,8 @@ pub const MAX_ANSWER_BYTES: usize = 65_536;
 ///   Otherwise a link that is in somebody's mailbox may be revoked.
 /// - MUST NOT log, store or trace headers and body, and MUST NOT put them, or what the provider
 ///   answered, into an error (R76, W13).
+/// - SHOULD hand over the header [`ERROR_TYPE`] ([`Answer::with_error_type`]): otherwise a mail that
+///   Amazon SES throttles is taken for one that it refuses.
 /// - Every status is an [`Answer`], also 4xx and 5xx. Once a status is known, an answer that breaks
 ///   off or takes too long is answered as far as it came.
 ///
@@ -133,10 +137,9 @@ impl Post {
         self.body.expose_secret().as_bytes()
     }
 
-    /// Whether a text stands in the body or in a header.
+    /// Whether a text stands in the body.
     pub(crate) fn mentions(&self, text: &str) -> bool {
         self.body.expose_secret().contains(text)
-            || self.headers().any(|(_, value)| value.contains(text))
     }
 }
 
@@ -150,6 +153,7 @@ impl fmt::Debug for Post {
 /// What came back.
 pub struct Answer {
     status: u16,
+    error_type: Option<Box<str>>,
     body: Vec<u8>,
 }
 
@@ -157,12 +161,26 @@ impl Answer {
     /// An answer; of the body the first [`MAX_ANSWER_BYTES`] are kept.
     pub fn new(status: u16, mut body: Vec<u8>) -> Self {
         body.truncate(MAX_ANSWER_BYTES);
-        Self { status, body }
+        Self {
+            status,
+            error_type: None,
+            body,
+        }
+    }
+
+    /// With the value of the header [`ERROR_TYPE`], if there was one.
+    pub fn with_error_type(self, value: &str) -> Self {
+        let error_type = Some(value.into());
+        Self { error_type, ..self }
     }
 
     /// The status code.
     pub fn status(&self) -> u16 {
         self.status
+    }
+
+    pub(crate) fn error_type(&self) -> Option<&str> {
+        self.error_type.as_deref()
     }
 
     /// The body, at most [`MAX_ANSWER_BYTES`].

@@ -12,7 +12,7 @@ use rustls::ClientConfig;
 use rustls::crypto::ring;
 use rustls_platform_verifier::BuilderVerifierExt;
 
-use crate::post::{Answer, HttpPost, MAX_ANSWER_BYTES, Post, PostError};
+use crate::post::{Answer, ERROR_TYPE, HttpPost, MAX_ANSWER_BYTES, Post, PostError};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Under a worker's lease of a job.
@@ -92,7 +92,14 @@ impl HttpPost for ReqwestPost {
         let body = Body::from(post.body().to_vec());
         let response = request.body(body).send().await.map_err(unanswered)?;
         let status = response.status().as_u16();
-        Ok(Answer::new(status, read(response).await))
+        let error_type = response.headers().get(ERROR_TYPE).cloned();
+        let answer = Answer::new(status, read(response).await);
+        Ok(
+            match error_type.as_ref().and_then(|value| value.to_str().ok()) {
+                Some(error_type) => answer.with_error_type(error_type),
+                None => answer,
+            },
+        )
     }
 }
 

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 use crate::api::{Api, FORM, basic, form, nameless};
 use crate::endpoint::{check_key, check_name};
-use crate::error::ConfigError;
+use crate::error::{ConfigError, PLAIN};
 use crate::mailbox;
 use crate::post::HttpPost;
 
@@ -18,7 +18,6 @@ const BASE: &str = "https://api.mailgun.net";
 /// after a lost answer the mail may come twice, with the same Message-ID.
 ///
 /// ```no_run
-/// # #[cfg(feature = "reqwest")] {
 /// use password_reset_http::{Mailgun, ReqwestPost};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,7 +25,6 @@ const BASE: &str = "https://api.mailgun.net";
 /// let mailer = Mailgun::new(ReqwestPost::new()?, "mg.example.org", key.into())?
 ///     .base_url(Mailgun::EU)?;
 /// # drop(mailer); Ok(()) }
-/// # }
 /// ```
 pub struct Mailgun {
     api: Api,
@@ -49,7 +47,7 @@ impl Mailgun {
         check_key(&key)?;
         check_name("domain", domain)?;
         // Its errors have no code, only words.
-        let api = Api::new(http, BASE, &format!("/v3/{domain}/messages"), "/code")?;
+        let api = Api::new(http, BASE, &format!("/v3/{domain}/messages"), PLAIN)?;
         Ok(Self { api, key })
     }
 
@@ -87,6 +85,8 @@ impl Mailer for Mailgun {
         fields.extend(reply_to.iter().map(|value| ("h:Reply-To", value.as_str())));
         fields.extend(headers.iter().map(|(name, value)| (name.as_str(), *value)));
         let key = basic("api", &self.key);
-        self.api.send(FORM, vec![key], form(fields)).await
+        self.api
+            .send(&self.key, FORM, vec![key], form(fields))
+            .await
     }
 }

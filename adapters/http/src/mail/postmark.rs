@@ -7,13 +7,18 @@ use serde::Serialize;
 
 use crate::api::{Api, JSON, json, nameless};
 use crate::endpoint::{check_key, check_name};
-use crate::error::ConfigError;
+use crate::error::{ConfigError, Words};
 use crate::mail::{HeaderLine, header_lines};
 use crate::mailbox;
 use crate::post::HttpPost;
 
 const BASE: &str = "https://api.postmarkapp.com";
 const PATH: &str = "/email";
+const WORDS: Words = Words {
+    code: "/ErrorCode",
+    // Maintenance; the sender is not confirmed; the account may not send, or is pending; too fast.
+    ours: &["100", "400", "401", "405", "412", "413", "429"],
+};
 /// The transactional stream that every server has from the start.
 const STREAM: &str = "outbound";
 
@@ -23,14 +28,12 @@ const STREAM: &str = "outbound";
 /// after a lost answer the mail may come twice, with the same Message-ID.
 ///
 /// ```no_run
-/// # #[cfg(feature = "reqwest")] {
 /// use password_reset_http::{Postmark, ReqwestPost};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let token = std::env::var("POSTMARK_SERVER_TOKEN")?;
 /// let mailer = Postmark::new(ReqwestPost::new()?, token.into())?.stream("password-reset")?;
 /// # drop(mailer); Ok(()) }
-/// # }
 /// ```
 pub struct Postmark {
     api: Api,
@@ -48,7 +51,7 @@ impl Postmark {
     /// [`ConfigError::Key`].
     pub fn new(http: impl HttpPost, token: SecretString) -> Result<Self, ConfigError> {
         check_key(&token)?;
-        let api = Api::new(http, BASE, PATH, "/ErrorCode")?;
+        let api = Api::new(http, BASE, PATH, WORDS)?;
         let stream = STREAM.into();
         Ok(Self { api, token, stream })
     }
@@ -101,7 +104,7 @@ impl Mailer for Postmark {
             message_stream: &self.stream,
         })?;
         let token = ("x-postmark-server-token", self.token.clone());
-        self.api.send(JSON, vec![token], body).await
+        self.api.send(&self.token, JSON, vec![token], body).await
     }
 }
 

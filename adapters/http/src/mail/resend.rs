@@ -9,13 +9,17 @@ use serde::Serialize;
 
 use crate::api::{Api, JSON, bearer, json, nameless};
 use crate::endpoint::check_key;
-use crate::error::ConfigError;
+use crate::error::{ConfigError, Words};
 use crate::mail::Tracking;
 use crate::mailbox;
 use crate::post::HttpPost;
 
 const BASE: &str = "https://api.resend.com";
 const PATH: &str = "/emails";
+const WORDS: Words = Words {
+    code: "/name",
+    ours: &[],
+};
 
 /// Mail through Resend's API.
 ///
@@ -28,14 +32,12 @@ const PATH: &str = "/emails";
 /// neither quotes nor encoded words in a sender: `Example, Inc.` becomes `Example Inc.`
 ///
 /// ```no_run
-/// # #[cfg(feature = "reqwest")] {
 /// use password_reset_http::{ReqwestPost, Resend, Tracking};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let key = std::env::var("RESEND_API_KEY")?;
 /// let mailer = Resend::new(ReqwestPost::new()?, key.into(), Tracking::ConfirmedOff)?;
 /// # drop(mailer); Ok(()) }
-/// # }
 /// ```
 pub struct Resend {
     api: Api,
@@ -57,7 +59,7 @@ impl Resend {
         tracking: Tracking,
     ) -> Result<Self, ConfigError> {
         check_key(&key)?;
-        let api = Api::new(http, BASE, PATH, "/name")?;
+        let api = Api::new(http, BASE, PATH, WORDS)?;
         Ok(Self { api, key, tracking })
     }
 
@@ -87,7 +89,7 @@ impl Mailer for Resend {
         })?;
         let once = ("idempotency-key", message.id().into());
         let headers = vec![bearer(&self.key), once];
-        self.api.send(JSON, headers, body).await
+        self.api.send(&self.key, JSON, headers, body).await
     }
 }
 

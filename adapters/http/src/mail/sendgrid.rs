@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::api::{Api, JSON, bearer, json, nameless};
 use crate::endpoint::check_key;
-use crate::error::ConfigError;
+use crate::error::{ConfigError, PLAIN};
 use crate::post::HttpPost;
 
 const BASE: &str = "https://api.sendgrid.com";
@@ -21,14 +21,12 @@ const PATH: &str = "/v3/mail/send";
 /// request (R87). There is no idempotency key: after a lost answer the mail may come twice.
 ///
 /// ```no_run
-/// # #[cfg(feature = "reqwest")] {
 /// use password_reset_http::{ReqwestPost, SendGrid};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let key = std::env::var("SENDGRID_API_KEY")?;
 /// let mailer = SendGrid::new(ReqwestPost::new()?, key.into())?;
 /// # drop(mailer); Ok(()) }
-/// # }
 /// ```
 pub struct SendGrid {
     api: Api,
@@ -46,7 +44,7 @@ impl SendGrid {
     pub fn new(http: impl HttpPost, key: SecretString) -> Result<Self, ConfigError> {
         check_key(&key)?;
         // Its errors have no code, only words.
-        let api = Api::new(http, BASE, PATH, "/code")?;
+        let api = Api::new(http, BASE, PATH, PLAIN)?;
         Ok(Self { api, key })
     }
 
@@ -98,7 +96,9 @@ impl Mailer for SendGrid {
                 ganalytics: off,
             },
         })?;
-        self.api.send(JSON, vec![bearer(&self.key)], body).await
+        self.api
+            .send(&self.key, JSON, vec![bearer(&self.key)], body)
+            .await
     }
 }
 

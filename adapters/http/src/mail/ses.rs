@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::api::{Api, JSON, json, nameless};
 use crate::endpoint::{check_key, check_name};
-use crate::error::{ApiError, ConfigError};
+use crate::error::{ApiError, ConfigError, Words};
 use crate::mail::{HeaderLine, Tracking, header_lines};
 use crate::mailbox;
 use crate::post::HttpPost;
@@ -20,6 +20,19 @@ use crate::sigv4::{Request, Scope, authorization};
 
 const PATH: &str = "/v2/email/outbound-emails";
 const SERVICE: &str = "ses";
+/// The code is in a header (`ERROR_TYPE`), seldom in the body.
+const WORDS: Words = Words {
+    code: "/__type",
+    ours: &[
+        "AccountSuspendedException",
+        "ExpiredTokenException",
+        "LimitExceededException",
+        "MailFromDomainNotVerifiedException",
+        "RequestExpired",
+        "SendingPausedException",
+        "ThrottlingException",
+    ],
+};
 
 /// Keys of an AWS account, or of a role for a while. `Debug` shows none of them.
 pub struct AwsCredentials {
@@ -99,7 +112,6 @@ impl AwsCredentialSource for Fixed {
 /// own.
 ///
 /// ```no_run
-/// # #[cfg(feature = "reqwest")] {
 /// use password_reset_http::{AmazonSes, AwsCredentials, ReqwestPost, Tracking};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -110,7 +122,6 @@ impl AwsCredentialSource for Fixed {
 /// let mailer = AmazonSes::new(http, "eu-central-1", credentials, Tracking::ConfirmedOff)?
 ///     .configuration_set("password-reset")?;
 /// # drop(mailer); Ok(()) }
-/// # }
 /// ```
 pub struct AmazonSes {
     api: Api,
@@ -151,10 +162,9 @@ impl AmazonSes {
         tracking: Tracking,
     ) -> Result<Self, ConfigError> {
         check_name("region", region)?;
-        // The code of its errors is in a header; in the body it is seldom.
         let base = format!("https://email.{region}.amazonaws.com");
         Ok(Self {
-            api: Api::new(http, &base, PATH, "/__type")?,
+            api: Api::new(http, &base, PATH, WORDS)?,
             region: region.into(),
             credentials: Box::new(source),
             tracking,
@@ -262,7 +272,7 @@ impl Mailer for AmazonSes {
         let keys = keys.map_err(|_| SendError::transient(ApiError::Credentials))?;
         let headers = self.sign(&keys, &body);
         let headers = headers.ok_or_else(|| SendError::permanent(ApiError::Request))?;
-        self.api.send(JSON, headers, body).await
+        self.api.send(&keys.secret, JSON, headers, body).await
     }
 }
 

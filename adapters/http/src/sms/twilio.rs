@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 use crate::api::{Api, FORM, basic, form, nameless};
 use crate::endpoint::{check_key, check_name};
-use crate::error::ConfigError;
+use crate::error::{ConfigError, PLAIN};
 use crate::post::HttpPost;
 use crate::sms::check_sender;
 
@@ -28,7 +28,6 @@ pub enum TwilioSender {
 /// countries that the account may send to in its geo permissions (W58).
 ///
 /// ```no_run
-/// # #[cfg(feature = "reqwest")] {
 /// use password_reset_http::{ReqwestPost, Twilio, TwilioSender};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -37,7 +36,6 @@ pub enum TwilioSender {
 /// let from = TwilioSender::From("+15005550006".into());
 /// let sms = Twilio::new(ReqwestPost::new()?, &account, token.into(), from)?;
 /// # drop(sms); Ok(()) }
-/// # }
 /// ```
 pub struct Twilio {
     api: Api,
@@ -69,7 +67,7 @@ impl Twilio {
         }
         let path = format!("/2010-04-01/Accounts/{account_sid}/Messages.json");
         Ok(Self {
-            api: Api::new(http, BASE, &path, "/code")?,
+            api: Api::new(http, BASE, &path, PLAIN)?,
             user: account_sid.into(),
             secret: auth_token,
             sender,
@@ -117,6 +115,8 @@ impl SmsSender for Twilio {
             ("Body", message.text()),
         ];
         let key = basic(&self.user, &self.secret);
-        self.api.send(FORM, vec![key], form(fields)).await
+        self.api
+            .send(&self.secret, FORM, vec![key], form(fields))
+            .await
     }
 }

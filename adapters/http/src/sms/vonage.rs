@@ -7,12 +7,17 @@ use serde::Serialize;
 
 use crate::api::{Api, JSON, basic, json, nameless};
 use crate::endpoint::{check_key, check_name};
-use crate::error::ConfigError;
+use crate::error::{ConfigError, Words};
 use crate::post::HttpPost;
 use crate::sms::check_sender;
 
 const BASE: &str = "https://api.nexmo.com";
 const PATH: &str = "/v1/messages";
+/// A URL with the code as fragment.
+const WORDS: Words = Words {
+    code: "/type",
+    ours: &[],
+};
 
 /// Text messages through Vonage's Messages API, version 1.
 ///
@@ -21,7 +26,6 @@ const PATH: &str = "/v1/messages";
 /// account may send to (W58).
 ///
 /// ```no_run
-/// # #[cfg(feature = "reqwest")] {
 /// use password_reset_http::{ReqwestPost, Vonage};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -29,7 +33,6 @@ const PATH: &str = "/v1/messages";
 /// let secret = std::env::var("VONAGE_API_SECRET")?;
 /// let sms = Vonage::new(ReqwestPost::new()?, &key, secret.into(), "Example")?;
 /// # drop(sms); Ok(()) }
-/// # }
 /// ```
 pub struct Vonage {
     api: Api,
@@ -57,8 +60,7 @@ impl Vonage {
         check_key(&api_secret)?;
         check_sender(from)?;
         Ok(Self {
-            // Its errors have no code of their own; `type` is a URL.
-            api: Api::new(http, BASE, PATH, "/code")?,
+            api: Api::new(http, BASE, PATH, WORDS)?,
             key: api_key.into(),
             secret: api_secret,
             // Vonage takes numbers without their plus.
@@ -91,7 +93,7 @@ impl SmsSender for Vonage {
             client_ref: &id,
         })?;
         let key = basic(&self.key, &self.secret);
-        self.api.send(JSON, vec![key], body).await
+        self.api.send(&self.secret, JSON, vec![key], body).await
     }
 }
 
