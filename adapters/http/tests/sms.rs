@@ -21,7 +21,7 @@ fn fields(fields: [(&str, &str); 3]) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn r16_w58_twilio_gets_exactly_this() {
+async fn w1_twilio_gets_exactly_this() {
     let provider = Provider::start([answer(201)]).await;
     let from = TwilioSender::From("+15005550006".into());
     let sender = twilio(from).base_url(&provider.base).unwrap();
@@ -64,7 +64,7 @@ async fn twilio_takes_a_messaging_service_and_an_api_key() {
 }
 
 #[tokio::test]
-async fn r16_w58_vonage_gets_exactly_this() {
+async fn w1_vonage_gets_exactly_this() {
     for (sender, from) in [("Example", "Example"), ("+4930999", "4930999")] {
         let provider = Provider::start([answer(202)]).await;
         let sender = Vonage::new(client(), "abcd1234", KEY.into(), sender).unwrap();

@@ -204,7 +204,7 @@ pub fn client() -> ReqwestPost {
 
 /// A client that does not.
 pub fn impatient() -> ReqwestPost {
-    ReqwestPost::with_timeout(Duration::from_millis(600)).unwrap()
+    ReqwestPost::with_timeout(Duration::from_millis(1_500)).unwrap()
 }
 
 pub fn credentials() -> AwsCredentials {
