@@ -1,6 +1,11 @@
 //! First passwords: invited by an operator, or asked for where the service allows it (W68).
 
-#![allow(clippy::unwrap_used, reason = "tests may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests may panic"
+)]
 
 mod common;
 #[path = "support/facts.rs"]
