@@ -220,7 +220,8 @@ impl ResetFlow {
         &self.core.site
     }
 
-    /// How long a link works from the moment it is mailed; also the life of a hand-off cookie.
+    /// How long a link that somebody asked for works from the moment it is mailed; also the life of
+    /// a hand-off cookie. Operators give theirs a life of its own.
     pub fn link_life(&self) -> Duration {
         self.core.settings.link_life
     }
