@@ -189,7 +189,7 @@ async fn an_operator_acts_for_others_on_a_sqlite_file() {
     assert_eq!(done, expected);
     let all = "SELECT count(*) FROM password_reset_audit";
     let all: i64 = sqlx::query_scalar(all).fetch_one(&pool).await.unwrap();
-    assert_eq!(all, 8);
+    assert_eq!(all, 9);
 }
 
 #[tokio::test]
