@@ -153,8 +153,7 @@ fn who_sends_json_is_told_what_to_send(front: Front) {
             ASK,
             "application/json",
             "{\"email\":\"a\"}",
-            "Send exactly the fields of this request, each once: as a JSON object of strings, or as \
-             a form.",
+            "Send exactly the fields of this request, each once: as a JSON object, or as a form.",
         ),
         (
             ASK,
