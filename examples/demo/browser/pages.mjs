@@ -1,6 +1,6 @@
 // A walk through every page.
 
-import { ADA, ASK, DONE, NEW, REFUSED, SENT, SITE, choose } from "./world.mjs";
+import { ADA, ASK, DONE, NEW, REFUSED, SENT, SITE, choose, typeCode, mistyped } from "./world.mjs";
 
 /** Has the form of a token, and is none. */
 const NO_TOKEN = "A".repeat(64);
@@ -21,11 +21,15 @@ export async function everyPage(world, context, look) {
   await at("ask", SITE + ASK);
   const before = (await world.mails(0)).length;
   await page.locator("#identifier").fill(ADA);
-  await page.locator("main form button").click();
+  await page.locator("main form button").first().click();
   await page.waitForURL(SITE + SENT);
   await at("sent");
   const first = (await world.mails(before + 1)).at(-1).links[0];
   const second = await world.ask();
+  const code = await world.askForCode(page);
+  await at("code");
+  await typeCode(page, mistyped(code));
+  await at("code refused");
   await at("mailbox", `${SITE}/dev/mailbox`);
 
   // This browser has opened no link; then one that is none.

@@ -15,6 +15,7 @@ export const REFUSED = "aaaaaaaaaaaaaaaaaaaa";
 
 export const ASK = "/forgot-password";
 export const SENT = "/forgot-password/sent";
+export const TYPE = "/forgot-password/code";
 export const CHOOSE = "/reset-password";
 export const DONE = "/reset-password/done";
 
@@ -119,12 +120,13 @@ export class World {
     this.#complaints = [];
   }
 
-  /** All mails, once there are so many. */
-  async mails(count) {
+  /** All mails of one kind, once there are so many. */
+  async mails(count, kind = "reset_link") {
     for (const end = Date.now() + PATIENCE; ; ) {
-      const mails = await (await fetch(`${SITE}/dev/mailbox.json`)).json();
+      const all = await (await fetch(`${SITE}/dev/mailbox.json`)).json();
+      const mails = all.filter((mail) => mail.kind === kind);
       if (mails.length >= count) return mails;
-      assert(Date.now() < end, `${mails.length} mails of ${count}`);
+      assert(Date.now() < end, `${mails.length} mails of ${count}, ${kind}`);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
@@ -138,6 +140,16 @@ export class World {
       redirect: "manual",
     });
     return (await this.mails(before.length + 1)).at(-1).links[0];
+  }
+
+  /** Asks for a code on the page, which then is the one to type it on; answers the code. */
+  async askForCode(page) {
+    const before = await this.mails(0, "reset_code");
+    await page.goto(SITE + ASK);
+    await page.locator("#identifier").fill(ADA);
+    await page.locator("button[value=code]").click();
+    await page.waitForURL(SITE + TYPE);
+    return (await this.mails(before.length + 1, "reset_code")).at(-1).codes[0];
   }
 
   /** Clicks the link in a mail program, which is another site. */
@@ -173,6 +185,17 @@ export class World {
 export async function choose(page, password) {
   await page.locator("#password").fill(password);
   await leadsOn(page, () => page.locator("main form button").click());
+}
+
+/** Types the code and sends it. */
+export async function typeCode(page, code) {
+  await page.locator("#code").fill(code);
+  await leadsOn(page, () => page.locator("main form button").click());
+}
+
+/** Another code, as long as this one. */
+export function mistyped(code) {
+  return code.replace(/\d/g, (digit) => (Number(digit) + 1) % 10);
 }
 
 /** Does something that leads to another page, or to the same one anew, and waits until it is there. */

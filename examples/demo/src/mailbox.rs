@@ -51,6 +51,10 @@ pub(crate) struct Mail {
     pub(crate) subject: String,
     pub(crate) text: String,
     html: String,
+    /// As they are written in the text, with a space for the eye.
+    #[serde(default)]
+    codes: Vec<String>,
+    /// Those that lead to the form for a new password.
     pub(crate) links: Vec<String>,
 }
 
@@ -68,11 +72,16 @@ impl Mailbox {
     fn mail(&self, message: &Message) -> Mail {
         let words = message.text().split_whitespace();
         let links = words.filter(|word| word.starts_with(&*self.link_start));
+        let lines = message.text().lines();
+        let codes = lines.filter(|line| message.kind() == Kind::ResetCode && is_code(line));
         Mail {
             id: message.id().to_owned(),
             kind: match message.kind() {
                 Kind::ResetLink => "reset_link",
+                Kind::ResetCode => "reset_code",
                 Kind::PasswordChanged => "password_changed",
+                Kind::NoAccount => "no_account",
+                Kind::UseProvider => "use_provider",
                 _ => "other",
             }
             .to_owned(),
@@ -80,6 +89,7 @@ impl Mailbox {
             subject: message.subject().to_owned(),
             text: message.text().to_owned(),
             html: message.html().to_owned(),
+            codes: codes.map(str::to_owned).collect(),
             links: links.map(str::to_owned).collect(),
         }
     }
@@ -120,6 +130,12 @@ impl Mailer for Mailbox {
             }
         }
     }
+}
+
+/// A line of its own, of digits and the spaces between them.
+fn is_code(line: &str) -> bool {
+    let digit = |c: char| c.is_ascii_digit();
+    line.starts_with(digit) && line.chars().all(|c| digit(c) || c == ' ')
 }
 
 pub(crate) fn router(mailbox: Mailbox) -> Router {

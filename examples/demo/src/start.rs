@@ -9,7 +9,7 @@ use password_reset::ResetFlow;
 use password_reset::account::{Address, UserStore};
 use password_reset::audit::TracingSink;
 use password_reset::error::BoxError;
-use password_reset::flow::{Parts, WorkerOptions};
+use password_reset::flow::{Codes, Parts, WorkerOptions};
 use password_reset::limit::{RateLimiter, Unlimited};
 use password_reset::mail::{LinkBase, Mailbox as Sender, Site};
 use password_reset::password::{Argon2id, HashPool, Policy};
@@ -140,6 +140,8 @@ impl Demo {
             limiter: Arc::clone(&limiter),
         })
         .hashing(hashing.clone())
+        // Beside links; the page that asks whose password it is gets a second button.
+        .codes(Codes::default())
         // Into the table, and warnings and worse onto the terminal.
         .audit((audit.clone(), TracingSink));
         builder = match flags.spread.map(Duration::from_millis) {

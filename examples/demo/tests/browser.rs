@@ -57,6 +57,11 @@ fn r81_the_token_is_nowhere_after_the_click() {
 }
 
 #[test]
+fn r81_a_code_is_typed_and_leaves_no_trace() {
+    in_chromium("code");
+}
+
+#[test]
 fn axe_finds_nothing_on_any_page() {
     in_chromium("axe");
 }

@@ -130,6 +130,50 @@ fn replaced_once(demo: &Demo) {
 }
 
 #[test]
+fn a_code_replaces_the_password_once() {
+    let demo = Demo::start(&[]);
+    let old_password = demo.initial_password();
+    let mut elsewhere = demo.browser();
+    elsewhere
+        .log_in("ada@example.com", old_password)
+        .leads_to("/");
+
+    let mut browser = demo.browser();
+    let asked = [("identifier", "ada@example.com"), ("method", "code")];
+    browser
+        .post("/forgot-password", &asked)
+        .leads_to("/forgot-password/code");
+    let mail = &demo.mails(1)[0];
+    assert_eq!(mail["kind"], "reset_code");
+    assert_eq!(mail["links"].as_array().unwrap().len(), 0);
+    let code = mail["codes"][0].as_str().unwrap();
+    // What the text says on a line of its own, as the eye likes it.
+    assert!(mail["text"].as_str().unwrap().lines().any(|it| it == code));
+    assert!(code.len() == 9 && code.contains(' '), "{code}");
+    let page = demo.browser().get("/dev/mailbox").body;
+    assert!(page.contains(code), "{page}");
+
+    // Only where it was asked for.
+    let typed = [("code", code)];
+    let stranger = demo.browser().post("/forgot-password/code", &typed);
+    assert_eq!(stranger.status, 422);
+    browser
+        .post("/forgot-password/code", &typed)
+        .leads_to("/reset-password");
+    browser
+        .choose(NEW_PASSWORD)
+        .leads_to("/reset-password/done");
+    assert!(browser.cookies.is_empty(), "{:?}", browser.cookies);
+    assert!(elsewhere.get("/").body.contains("You are not logged in"));
+    for (password, status) in [(old_password, 401), (NEW_PASSWORD, 303)] {
+        let reply = demo.browser().log_in("ada@example.com", password);
+        assert_eq!(reply.status, status);
+    }
+    let again = browser.post("/forgot-password/code", &typed);
+    assert_eq!(again.status, 422);
+}
+
+#[test]
 fn a_link_outlives_fifty_scanners() {
     let demo = Demo::start(&["--limits", "off"]);
     let link = demo.ask("ada@example.com");

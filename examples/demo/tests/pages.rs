@@ -21,6 +21,7 @@ fn every_answer_carries_the_headers() {
         "/",
         "/login",
         "/forgot-password",
+        "/forgot-password/code",
         "/reset-password",
         &link,
         "/reset-password?token=x",
