@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { areSilent, ownRequests, searcher } from "./traces.mjs";
 import {
-  ADA, ASK, CHOOSE, DONE, NEW, OLD, SENT, SITE, TYPE, choose, leadsOn, test, title, typeCode, mistyped,
+  ADA, ASK, CHOOSE, DONE, NEW, OLD, SENT, SITE, TYPE, choose, leadsOn, mistyped, test, title, typeCode,
 } from "./world.mjs";
 
 const OTHER = "another harbour at dusk";

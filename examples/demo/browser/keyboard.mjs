@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import {
-  ADA, ASK, CHOOSE, DONE, NEW, OLD, REFUSED, SENT, SITE, TYPE, leadsOn, test, mistyped,
+  ADA, ASK, CHOOSE, DONE, NEW, OLD, REFUSED, SENT, SITE, TYPE, leadsOn, mistyped, test,
 } from "./world.mjs";
 
 await test(async (world) => {

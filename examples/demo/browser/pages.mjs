@@ -1,9 +1,13 @@
 // A walk through every page.
 
-import { ADA, ASK, DONE, NEW, REFUSED, SENT, SITE, choose, typeCode, mistyped } from "./world.mjs";
+import {
+  ADA, ASK, CANCELLED, DONE, NEW, REFUSED, SENT, SITE, choose, mistyped, typeCode,
+} from "./world.mjs";
 
 /** Has the form of a token, and is none. */
 const NO_TOKEN = "A".repeat(64);
+
+let walks = 0;
 
 /**
  * Goes once through all pages with the two newest links, and calls `look(name, page)` at each.
@@ -48,5 +52,13 @@ export async function everyPage(world, context, look) {
   await choose(tab, `${NEW} ${before}`);
   await tab.close();
   await at("done", SITE + DONE);
+
+  // Of another account each time: no mail comes to this one for a while.
+  const letter = await world.letter(`user-${walks++}@example.com`);
+  await world.click(page, letter.cancel_links[0]);
+  await at("cancel");
+  await page.locator("main form button").click();
+  await page.waitForURL(SITE + CANCELLED);
+  await at("cancelled");
   await page.close();
 }

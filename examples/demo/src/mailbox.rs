@@ -32,6 +32,7 @@ const PAGE: usize = 100;
 #[derive(Clone)]
 pub(crate) struct Mailbox {
     link_start: Arc<str>,
+    cancel_start: Arc<str>,
     kept: Kept,
 }
 
@@ -54,14 +55,23 @@ pub(crate) struct Mail {
     /// As they are written in the text, with a space for the eye.
     #[serde(default)]
     codes: Vec<String>,
+    /// Those of "this wasn't me".
+    #[serde(default)]
+    pub(crate) cancel_links: Vec<String>,
     /// Those that lead to the form for a new password.
     pub(crate) links: Vec<String>,
 }
 
 impl Mailbox {
-    pub(crate) fn new(base: &LinkBase, folder: Option<PathBuf>) -> Result<Self, BoxError> {
+    /// For links to these two pages.
+    pub(crate) fn new(
+        base: &LinkBase,
+        not_me: &LinkBase,
+        folder: Option<PathBuf>,
+    ) -> Result<Self, BoxError> {
         Ok(Self {
             link_start: format!("{}?", base.as_str()).into(),
+            cancel_start: format!("{}?", not_me.as_str()).into(),
             kept: match folder {
                 Some(path) => Kept::In(Arc::new(Folder::open(path)?)),
                 None => Kept::InMemory(Arc::default()),
@@ -71,7 +81,10 @@ impl Mailbox {
 
     fn mail(&self, message: &Message) -> Mail {
         let words = message.text().split_whitespace();
-        let links = words.filter(|word| word.starts_with(&*self.link_start));
+        let links = |start: &str| {
+            let links = words.clone().filter(|word| word.starts_with(start));
+            links.map(str::to_owned).collect()
+        };
         let lines = message.text().lines();
         let codes = lines.filter(|line| message.kind() == Kind::ResetCode && is_code(line));
         Mail {
@@ -90,7 +103,8 @@ impl Mailbox {
             text: message.text().to_owned(),
             html: message.html().to_owned(),
             codes: codes.map(str::to_owned).collect(),
-            links: links.map(str::to_owned).collect(),
+            cancel_links: links(&self.cancel_start),
+            links: links(&self.link_start),
         }
     }
 

@@ -111,7 +111,7 @@ impl Demo {
         if base.path() != RESET {
             return Err(format!("the demo's page is at {RESET}: --link-base must end so").into());
         }
-        let mailbox = Mailbox::new(&base, flags.mail_dir)?;
+        let mailbox = Mailbox::new(&base, &not_me, flags.mail_dir)?;
         let redis = match &flags.redis {
             Some(url) => Some(redis::connect(url, &flags.redis_prefix).await?),
             None => None,

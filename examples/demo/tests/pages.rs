@@ -24,6 +24,8 @@ fn every_answer_carries_the_headers() {
         "/forgot-password/code",
         "/reset-password",
         &link,
+        "/reset-password/not-me",
+        "/reset-password/not-me/done",
         "/reset-password?token=x",
         "/.well-known/change-password",
         "/dev/mailbox",
