@@ -1,4 +1,4 @@
-//! What an operator does beside the running application: tables, dead letters, tokens.
+//! What an operator does beside the running application: tables, dead letters, tokens, accounts.
 //!
 //! ```text
 //! alias operator='cargo run --quiet --example operator --'
@@ -10,21 +10,34 @@
 //! operator dead list --show-identifier   # whom too: personal data
 //! operator dead retry 3f0c…              # one of them becomes a job again; or --all
 //! operator dead purge --older-than 30    # delete those that were given up 30 days ago
-//! operator revoke 42                     # the links of this user die
 //! operator purge                         # delete records of tokens that expired 7 days ago
+//!
+//! operator reset 42 --actor "grace, ticket 7"         # a link is mailed to the owner
+//! operator invite 42 --actor "grace, ticket 7"        # the same for a first password
+//! operator revoke 42 --actor "grace, ticket 7"        # the links of this user die
+//! operator end-sessions 42 --actor "grace, ticket 7"  # and so do the sessions
+//! operator force-reset 42 --actor "grace, ticket 7"   # all three at once
+//! operator danger-link 42 --actor "grace, ticket 7" \
+//!     --link-base https://app.example.com/reset --key-file app.key   # prints a link
 //! ```
+//!
+//! The last six are in the audit trail with their actor. All but `revoke` need the table of users:
+//! change `users` in `operator/acts.rs` to describe yours.
 //!
 //! `--database` takes `sqlite:`, `postgres://` and `mysql://`; `--redis` says that the queue is in
 //! Redis. Both can come from the environment, where no list of processes shows their passwords.
 //!
-//! The commands are calls of two traits, [`TokenStore`] and [`JobQueue`], so they work on any
+//! The others are calls of two traits, [`TokenStore`] and [`JobQueue`], so they work on any
 //! backend; what they change is recorded in the audit trail of the database. An application that
-//! has its [`ResetFlow`] at hand calls `flow.revoke_all`, `flow.revive` and the like instead.
+//! has its [`ResetFlow`] at hand calls `flow.operator`, `flow.revive` and the like instead.
 //!
 //! The program ends with 0 when all was done, with 1 and one line on stderr when something failed,
 //! and with 2 when it was called in a way that it does not know.
 //!
 //! [`ResetFlow`]: password_reset::ResetFlow
+
+#[path = "operator/acts.rs"]
+mod acts;
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -34,19 +47,20 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use acts::{Act, Stores, Who};
 use clap::{Args, Parser, Subcommand};
 use password_reset::Timestamp;
-use password_reset::account::UserId;
 use password_reset::audit::{AuditSink, Event, EventKind};
 use password_reset::error::BoxError;
 use password_reset::queue::{DeadLetter, JobId, JobQueue, Task};
 use password_reset::store::{Reach, TokenStore};
+use password_reset::token::Purpose;
 use password_reset::token::state::Revocation;
 use password_reset_redis::RedisOptions;
 use password_reset_sqlx::sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions,
 };
-use password_reset_sqlx::sqlx::{MySqlPool, PgPool};
+use password_reset_sqlx::sqlx::{MySqlPool, PgPool, Pool};
 use password_reset_sqlx::{
     Driver, MySqlBackend, PostgresBackend, SqlAudit, SqlBackend, SqliteBackend,
 };
@@ -112,12 +126,10 @@ enum Command {
     /// Jobs that were given up.
     #[command(subcommand)]
     Dead(Dead),
-    /// Revokes every open token of a user.
-    Revoke {
-        /// The application's own key of the account.
-        #[arg(value_name = "USER", value_parser = UserId::parse)]
-        user: UserId,
-    },
+    /// Revokes every open token of a user, also of one whose account is gone.
+    Revoke(Who),
+    #[command(flatten)]
+    Act(Act),
     /// Deletes the records of tokens that expired more than seven days ago.
     Purge {
         /// At most so many; all unless told.
@@ -187,22 +199,24 @@ pub(crate) async fn run(flags: Flags, out: &mut (dyn Write + Send)) -> Result<()
                 .pragma("secure_delete", "FAST");
             let pool = SqlitePoolOptions::new().max_connections(1);
             let pool = pool.connect_with(file).await?;
-            let backend = SqliteBackend::with_pools(pool.clone(), pool);
-            run_on(backend, flags, out).await
+            let backend = SqliteBackend::with_pools(pool.clone(), pool.clone());
+            run_on(backend, pool, flags, out).await
         }
         "postgres" | "postgresql" => {
-            let mut backend = PostgresBackend::with_pool(PgPool::connect(url).await?);
+            let pool = PgPool::connect(url).await?;
+            let mut backend = PostgresBackend::with_pool(pool.clone());
             if let Some(schema) = &flags.schema {
                 backend = backend.schema(schema)?;
             }
-            run_on(backend, flags, out).await
+            run_on(backend, pool, flags, out).await
         }
         "mysql" | "mariadb" => {
-            let mut backend = MySqlBackend::with_pool(MySqlPool::connect(url).await?);
+            let pool = MySqlPool::connect(url).await?;
+            let mut backend = MySqlBackend::with_pool(pool.clone());
             if let Some(schema) = &flags.schema {
                 backend = backend.schema(schema)?;
             }
-            run_on(backend, flags, out).await
+            run_on(backend, pool, flags, out).await
         }
         _ => Err("--database begins with sqlite:, postgres:// or mysql://".into()),
     }
@@ -210,6 +224,7 @@ pub(crate) async fn run(flags: Flags, out: &mut (dyn Write + Send)) -> Result<()
 
 async fn run_on<D: Driver>(
     mut backend: SqlBackend<D>,
+    users: Pool<D>,
     flags: Flags,
     out: &mut (dyn Write + Send),
 ) -> Result<(), BoxError> {
@@ -229,7 +244,18 @@ async fn run_on<D: Driver>(
         None => Arc::new(backend.clone()),
     };
     let audit = SqlAudit::spawn(&backend)?;
-    let operated = operate(flags.command, tokens, queue, &audit, out).await;
+    let operated = match flags.command {
+        Command::Act(act) => {
+            let stores = Stores {
+                tokens,
+                queue,
+                users,
+                audit: audit.clone(),
+            };
+            acts::act(act, stores, out).await
+        }
+        command => operate(command, tokens, queue, &audit, out).await,
+    };
     // What was done is written down, also when the rest failed.
     let recorded = audit.flush().await;
     backend.close().await;
@@ -247,7 +273,8 @@ async fn operate(
 ) -> Result<(), BoxError> {
     let now = Timestamp::from(SystemTime::now());
     match command {
-        Command::Migrate => {}
+        // Done already.
+        Command::Migrate | Command::Act(_) => {}
         Command::Queue => {
             let length = queue.length(now).await?;
             writeln!(out, "due     {}", length.due)?;
@@ -282,11 +309,12 @@ async fn operate(
             audit.record(&Event::new(now, EventKind::Purged { count }))?;
             writeln!(out, "{count} dead letters deleted")?;
         }
-        Command::Revoke { user } => {
+        Command::Revoke(Who { user, actor }) => {
             let revoked = tokens.revoke_all(&user, Reach::All, now, Revocation::Requested);
             let count = revoked.await?;
             let mut event = Event::new(now, EventKind::Revoked { count });
             event.user = Some(user);
+            event.actor = Some(actor);
             audit.record(&event)?;
             writeln!(out, "{count} tokens revoked")?;
         }
@@ -360,6 +388,10 @@ fn line(letter: &DeadLetter, show_identifier: bool) -> String {
         } => ("link", identifier.as_str()),
         Task::Deliver { identifier, .. } => ("link-withheld", identifier.as_str()),
         Task::Notice { address, .. } => ("notice", address.as_str()),
+        Task::Start { user, purpose, .. } => match purpose {
+            Purpose::First => ("invitation", user.as_str()),
+            _ => ("started-link", user.as_str()),
+        },
         _ => ("unreadable", ""),
     };
     let DeadLetter {

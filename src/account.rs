@@ -265,7 +265,12 @@ impl Address {
     /// Whether a typed identifier means this address, in the coarse sense of
     /// [`Identifier::canonical`].
     pub(crate) fn is_meant_by(&self, canonical_identifier: &str) -> bool {
-        canonical(&self.0) == canonical_identifier
+        self.canonical() == canonical_identifier
+    }
+
+    /// The form that limits are counted under; see [`Identifier::canonical`].
+    pub(crate) fn canonical(&self) -> String {
+        canonical(&self.0)
     }
 }
 
@@ -288,7 +293,11 @@ pub enum Credential {
     /// A local password that this process must not see: any opaque text that changes with it, such
     /// as a version number or a digest of the hash.
     Stamp(SecretString),
-    /// No local password: the account logs in through another provider (W68).
+    /// No local password: the account logs in through another provider (W68), or its owner was
+    /// invited and has not chosen one yet.
+    ///
+    /// It has no version, so an account that had a password and lost it looks as it did before.
+    /// Revoke its tokens when you take a password away.
     External,
 }
 
@@ -630,6 +639,10 @@ pub enum SessionScope {
 ///   [`Swap::Stale`] without changing anything when the stored credential is not `expected`
 ///   (`swap_is_compare_and_swap`, `one_swap_wins`). Otherwise two tokens change the password
 ///   twice, and a reset undoes a change that its owner has just made (R64).
+/// - For [`Credential::External`] `set_password` MUST set the first password of an account that has
+///   none, once (`a_first_password_is_set_once`), on SQL with `AND password_hash IS NULL`. A store
+///   without such accounts answers [`Swap::Stale`]. Otherwise two links of an invitation set two
+///   passwords, or an old one replaces a password that its owner has chosen since (W68).
 /// - `set_password` MUST be visible to `account` and `find` as soon as it has answered
 ///   (`a_swap_is_seen_at_once`). Otherwise a used token looks unused to the sweep, and an
 ///   attacker's sessions stay.

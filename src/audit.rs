@@ -114,10 +114,12 @@ pub enum Withheld {
     Unknown,
     /// The account is disabled.
     Disabled,
-    /// The account has no verified address, or the identifier names an unverified one.
+    /// The account has no verified address, or the identifier names an unverified or former one.
     Unverified,
     /// The account has no local password.
     External,
+    /// An operator invited somebody to choose a first password, and the account has one by now.
+    HasPassword,
     /// The identifier was over its limit when it was asked for.
     IdentifierLimit,
     /// The account has had its mails for now.

@@ -1,9 +1,11 @@
 //! The reset itself: [`ResetFlow`].
 //!
 //! One file a step, in the order of the story: [`builder`](ResetFlow::builder) (what is plugged
-//! in), `request` (somebody asks), `deliver` (a worker mints and mails), `verify` (the link is
-//! opened), `code` (the same with a code that is typed), `complete` (the password is changed), `settle` (what follows, and what others left
-//! unfinished), `worker` (who does the waiting work), `operator` (revoking and purging).
+//! in), `request` (somebody asks), `outgoing` (who gets what), `deliver` (a worker mints and
+//! mails), `hint` (letters without a link), `verify` (the link is opened), `code` (the same with a
+//! code that is typed), `complete` (the password is changed), `settle` (what follows, and what
+//! others left unfinished), `worker` (who does the waiting work), `operator` (revoking and purging,
+//! and acting for others).
 //!
 //! Only this module awaits backends. Everything that can be decided without them is decided in
 //! pure functions elsewhere.
@@ -12,7 +14,9 @@ mod builder;
 mod code;
 mod complete;
 mod deliver;
+mod hint;
 mod operator;
+mod outgoing;
 mod request;
 mod settle;
 mod verify;
@@ -44,6 +48,8 @@ use crate::wire::Fields;
 pub use builder::{BuildError, Builder, Danger, Limits, Parts, Retry};
 pub use code::{CodeAccepted, CodeError, Codes, Redeemed, TextLimits};
 pub use complete::{CompleteError, Completed};
+pub use hint::{ExternalAccounts, Strangers};
+pub use operator::{Operator, OperatorDanger, OperatorError};
 pub use request::{Accepted, RequestError};
 pub use verify::{Verified, VerifyError};
 pub use worker::{RunReport, Worker};
@@ -157,6 +163,8 @@ struct Settings {
     text_limits: TextLimits,
     link_retry: Retry,
     notice_retry: Retry,
+    external: ExternalAccounts,
+    strangers: Option<Strangers>,
 }
 
 impl Settings {
@@ -231,10 +239,17 @@ impl ResetFlow {
 
     /// Hands an event to the sink. Whatever the sink does, the flow goes on (R77).
     fn record(&self, event: Event) {
-        let taken = catch_unwind(AssertUnwindSafe(|| self.core.audit.record(&event)));
-        if !matches!(taken, Ok(Ok(()))) {
+        let _ = self.is_recorded(&event);
+    }
+
+    /// The same, and whether the sink took it.
+    fn is_recorded(&self, event: &Event) -> bool {
+        let taken = catch_unwind(AssertUnwindSafe(|| self.core.audit.record(event)));
+        let taken = matches!(taken, Ok(Ok(())));
+        if !taken {
             self.core.audit_failures.fetch_add(1, Ordering::Relaxed);
         }
+        taken
     }
 
     fn event(&self, kind: EventKind) -> Event {

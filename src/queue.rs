@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::account::{Address, Identifier, Seen, Tenant, UserId};
+use crate::audit::Actor;
 use crate::clock::Timestamp;
 use crate::error::BoxError;
 use crate::token::{Epoch, KeyId, Purpose, Selector};
@@ -102,6 +103,8 @@ pub enum Task {
         purpose: Purpose,
         /// How long the link works from the moment it is mailed.
         life: Duration,
+        /// Who started it, for the audit trail.
+        actor: Actor,
     },
     /// A password is being changed; tell its owner at one address, as soon as it has changed.
     ///
@@ -183,12 +186,14 @@ impl Task {
                 tenant,
                 purpose,
                 life,
+                actor,
             } => {
                 out.bytes(&[START]);
                 text(tenant.as_ref().map(Tenant::as_str), &mut out);
                 out.field(user.as_str().as_bytes());
                 out.field(purpose.as_str().as_bytes());
                 out.number(i64::try_from(life.as_secs()).unwrap_or(i64::MAX));
+                out.field(actor.as_str().as_bytes());
             }
             Self::Notice {
                 user,
@@ -252,6 +257,7 @@ impl Task {
                 user: UserId::parse(reader.text()?).ok()?,
                 purpose: Purpose::parse(reader.text()?)?,
                 life: Duration::from_secs(u64::try_from(reader.number()?).ok()?),
+                actor: Actor::parse(reader.text()?).ok()?,
             },
             NOTICE => Self::Notice {
                 tenant: tenant(&mut reader)?,
@@ -512,6 +518,7 @@ mod tests {
                 tenant: None,
                 purpose: Purpose::First,
                 life: Duration::from_secs(86_400),
+                actor: Actor::parse("ticket 7").unwrap(),
             },
         ]
     }

@@ -54,6 +54,13 @@ impl Live {
             Self::Newest(count) => Self::Newest(count),
         }
     }
+
+    /// With room for so many more, and nothing that gives way.
+    pub(crate) const fn beside(self, more: u32) -> Self {
+        match self {
+            Self::AtMost(count) | Self::Newest(count) => Self::AtMost(count.saturating_add(more)),
+        }
+    }
 }
 
 impl Default for Live {

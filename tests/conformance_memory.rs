@@ -58,6 +58,12 @@ mod users {
             self.users.add(account.verified(address.clone()));
             id
         }
+
+        async fn create_without_password(&self, address: &Address) -> Option<UserId> {
+            let id = self.create(address).await;
+            self.users.set_credential(&id, Credential::External);
+            Some(id)
+        }
     }
 
     password_reset::conformance_users! {

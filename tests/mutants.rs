@@ -171,6 +171,8 @@ mod caught {
         find_is_anybody => an_account_is_found_by_its_address,
         swap_compares_nothing => swap_is_compare_and_swap,
         swap_reads_then_writes => one_swap_wins,
+        first_reads_then_writes => a_first_password_is_set_once,
+        first_is_refused => a_first_password_is_set_once,
         find_is_cached => a_swap_is_seen_at_once,
         swap_drops_the_factor => a_swap_changes_only_the_password,
         swap_hits_everyone => a_swap_touches_nobody_else,

@@ -9,7 +9,7 @@ use crate::account::{UserId, UserStore};
 use crate::audit::{AuditSink, TracingSink};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::BoxError;
-use crate::flow::{Codes, Core, ResetFlow, Settings, TextLimits};
+use crate::flow::{Codes, Core, ExternalAccounts, ResetFlow, Settings, Strangers, TextLimits};
 use crate::limit::{Quota, RateLimiter};
 use crate::mail::{Mailer, Site, StandardLetters, Templates};
 use crate::password::{Argon2id, HashPool, Policy};
@@ -54,7 +54,8 @@ pub struct Limits {
     pub source: Quota,
     /// Tokens presented from one IPv4 address or IPv6 /64: 60 a minute.
     pub verifications: Quota,
-    /// Link mails to one account, whatever was typed: 5 an hour.
+    /// Mails to one account, whatever was typed: 5 an hour. Those with codes, and those of operators,
+    /// are counted apart, under the same quota.
     pub mails: Quota,
 }
 
@@ -182,6 +183,8 @@ impl Builder {
                     first: Duration::from_secs(10),
                     longest: HOUR,
                 },
+                external: ExternalAccounts::default(),
+                strangers: None,
             },
         }
     }
@@ -304,6 +307,29 @@ impl Builder {
     /// is about a day. Waiting for the change itself is not a try.
     pub fn notice_retry(mut self, retry: Retry) -> Self {
         self.settings.notice_retry = retry;
+        self
+    }
+
+    /// What is mailed to the owner of an account that has no password of its own (W68); by default
+    /// nothing.
+    pub fn external(mut self, external: ExternalAccounts) -> Self {
+        self.settings.external = external;
+        self
+    }
+
+    /// Mails "you have no account here" to whoever was named and is unknown; by default they get
+    /// nothing, and somebody who signed up with another address waits for a mail that never comes.
+    /// An address of an account, unverified or former, still gets nothing, as long as the
+    /// [`UserStore`] finds the account by it.
+    ///
+    /// # Security
+    ///
+    /// Anyone can then have this letter sent to **any** address, within the limits of
+    /// [`Strangers`]: it is the only mail that goes to an address that was typed (R12, W2), and so
+    /// it is off unless asked for. The letter holds no link and nothing that the asker wrote. Who
+    /// asks hears what everybody hears; only who reads the mailbox learns that it has no account.
+    pub fn tell_strangers(mut self, limits: Strangers) -> Self {
+        self.settings.strangers = Some(limits);
         self
     }
 

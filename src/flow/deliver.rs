@@ -6,21 +6,41 @@
 
 use std::time::Duration;
 
-use crate::account::{Account, Address, Credential, Identifier, MAX_ADDRESSES, Status, Tenant};
+use crate::account::{Account, Address, Identifier, InvalidText, Tenant};
 use crate::audit::{Event, EventKind, Step, Withheld};
 use crate::clock::Timestamp;
-use crate::error::{Backend, BackendError, SendError};
+use crate::error::{Backend, BackendError, BoxError, SendError};
 use crate::flow::ResetFlow;
-use crate::flow::settle::LONGEST_PAUSE;
-use crate::limit::Decision;
-use crate::mail::{Kind, Message, PasswordChanged, ResetLink};
+use crate::flow::operator::OPERATORS_ROOM;
+use crate::flow::outgoing::{Content, Grant, Outgoing};
+use crate::flow::settle::{LONGEST_LIFE, LONGEST_PAUSE};
+use crate::limit::{Decision, Quota};
+use crate::mail::{Hint, Kind, Message, PasswordChanged, ResetLink};
 use crate::queue::{JobId, LeasedJob, Task};
-use crate::store::Insert;
+use crate::store::{Insert, Live};
 use crate::token::state::Revocation;
-use crate::token::{Claims, Epoch, Freshness, LinkToken, Purpose, TokenRecord};
+use crate::token::{Claims, Epoch, Freshness, LinkToken, TokenRecord};
 
 /// How long a notice that came before its change waits at least.
 const SHORTEST_WAIT: Duration = Duration::from_secs(10);
+
+/// Mails that somebody asked for.
+const ASKED: Budget = Budget {
+    first: "mail-account",
+    again: "mail-account-again",
+};
+/// Mails that an operator started: whoever asks for links cannot use them up, and they leave the
+/// owner's alone.
+const STARTED: Budget = Budget {
+    first: "mail-operator",
+    again: "mail-operator-again",
+};
+
+/// Under which names messages are counted.
+pub(super) struct Budget {
+    pub(super) first: &'static str,
+    pub(super) again: &'static str,
+}
 
 /// Why a job is not done.
 pub(crate) enum Undone {
@@ -58,6 +78,13 @@ impl From<BackendError> for Unsent {
             undone: error.into(),
             arrived: false,
         }
+    }
+}
+
+/// A stand-in that cannot be made.
+impl From<InvalidText> for Undone {
+    fn from(_: InvalidText) -> Self {
+        Self::Never
     }
 }
 
@@ -105,56 +132,142 @@ impl ResetFlow {
         if let Some(account) = &found {
             event.user = Some(account.id.clone());
         }
-        let mut recipient = if suppressed {
+        let stand_in = self.stand_in(identifier.canonical().as_bytes())?;
+        let outgoing = if suppressed {
             Err(Withheld::IdentifierLimit)
         } else {
-            self.recipient(found, identifier)
+            self.outgoing(found, identifier, &stand_in)
         };
+        let outgoing = self
+            .within_budget(leased, &ASKED, outgoing, &stand_in)
+            .await?;
+        let outgoing = self.among_strangers(leased, outgoing, &stand_in).await?;
+        self.dispatch(leased, outgoing, &stand_in, event).await
+    }
 
-        // The budget is charged once a job, so that a mail server's bad hour does not use up what
-        // the account may get. Later tries have a wider budget of their own, and are not free: the
-        // first try may have died before it was charged.
-        let decoy = self.decoy(identifier)?;
-        let subject = recipient
-            .as_ref()
-            .map_or(&decoy.0.id, |(account, _)| &account.id);
-        let budget = core.settings.limits.mails;
-        let (label, budget) = match leased.lease.attempt {
-            0 | 1 => ("mail-account", budget),
-            _ => (
-                "mail-account-again",
-                budget.times(core.settings.link_retry.attempts),
-            ),
+    /// Mails what an operator started, if the account is still what it was.
+    pub(super) async fn start(&self, leased: &LeasedJob) -> Result<(), Undone> {
+        let Task::Start {
+            user,
+            tenant,
+            purpose,
+            life,
+            actor,
+        } = &leased.job.task
+        else {
+            return Err(Undone::Never);
         };
-        let key = self.limit_key(label, subject.as_str().as_bytes());
-        let decision = core
-            .limiter
-            .check(&key, &budget, self.now())
-            .await
-            .map_err(|e| failed(Backend::Limiter, e))?;
-        if decision != Decision::Allow {
-            recipient = recipient.and(Err(Withheld::MailLimit));
-        }
+        let flow = self.of(tenant.as_ref());
+        // Judged again: whoever can write to the queue must not make a link that lives for years.
+        let grant = Grant::started(*purpose, *life).ok_or(Undone::Never)?;
+        let mut event = flow.event(EventKind::Issued);
+        event.job = Some(leased.job.id);
+        event.user = Some(user.clone());
+        event.actor = Some(actor.clone());
+        let found = flow.core.users.account(user).await;
+        let found =
+            found.map_err(|e| flow.failed_in(leased.job.id, Backend::Users, Step::Deliver, e))?;
+        let stand_in = flow.stand_in(user.as_str().as_bytes())?;
+        let started = flow.started(found, grant.purpose);
+        let outgoing = started.map(|(account, address)| Outgoing {
+            content: Content::started(grant),
+            account,
+            address,
+        });
+        let outgoing = flow
+            .within_budget(leased, &STARTED, outgoing, &stand_in)
+            .await?;
+        flow.dispatch(leased, outgoing, &stand_in, event).await
+    }
 
-        let (account, address) = recipient.as_ref().unwrap_or(&decoy);
-        let (token, record, inserted) = self.issue(account, address, leased.lease.attempt).await?;
+    /// Charges the mails of one account.
+    async fn within_budget(
+        &self,
+        leased: &LeasedJob,
+        budget: &Budget,
+        outgoing: Result<Outgoing, Withheld>,
+        stand_in: &Outgoing,
+    ) -> Result<Result<Outgoing, Withheld>, Undone> {
+        let subject = &outgoing.as_ref().unwrap_or(stand_in).account.id;
+        let mails = self.core.settings.limits.mails;
+        let allowed = self.charge(leased, budget, subject.as_str(), mails);
+        Ok(match allowed.await? {
+            true => outgoing,
+            false => outgoing.and(Err(Withheld::MailLimit)),
+        })
+    }
+
+    /// Charges a budget once a job, so that a mail server's bad hour does not use up what an account
+    /// may get. Later tries have a wider budget of their own, and are not free: the first try may
+    /// have died before it was charged.
+    pub(super) async fn charge(
+        &self,
+        leased: &LeasedJob,
+        budget: &Budget,
+        subject: &str,
+        quota: Quota,
+    ) -> Result<bool, Undone> {
+        let core = &self.core;
+        let (label, quota) = match leased.lease.attempt {
+            0 | 1 => (budget.first, quota),
+            _ => (budget.again, quota.times(core.settings.link_retry.attempts)),
+        };
+        let key = self.limit_key(label, subject.as_bytes());
+        let decision = core.limiter.check(&key, &quota, self.now()).await;
+        let failed =
+            |source| self.failed_in(leased.job.id, Backend::Limiter, Step::Deliver, source);
+        Ok(decision.map_err(failed)? == Decision::Allow)
+    }
+
+    /// Stores a token's record, and mails what there is to mail.
+    async fn dispatch(
+        &self,
+        leased: &LeasedJob,
+        mut outgoing: Result<Outgoing, Withheld>,
+        stand_in: &Outgoing,
+        mut event: Event,
+    ) -> Result<(), Undone> {
+        let core = &self.core;
+        let job = leased.job.id;
+        let failed = |backend, source| self.failed_in(job, backend, Step::Deliver, source);
+        // A letter without a link stores what a letter that is not written stores.
+        let holder = match &outgoing {
+            Ok(outgoing) if outgoing.content.grant().is_some() => outgoing,
+            _ => stand_in,
+        };
+        let grant = holder.content.grant().ok_or(Undone::Never)?;
+        let earlier = leased.lease.attempt.saturating_sub(1);
+        let room = match leased.job.task {
+            Task::Start { .. } => earlier.saturating_add(OPERATORS_ROOM),
+            _ => earlier,
+        };
+        let live = core.settings.live_links().widened(room);
+        let (account, address) = (&holder.account, &holder.address);
+        let issued = self.issue(account, address, grant, live).await;
+        let (token, record, inserted) = issued?;
         if inserted == Insert::Full {
-            recipient = recipient.and(Err(Withheld::LiveTokens));
+            outgoing = outgoing.and(Err(Withheld::LiveTokens));
         }
 
-        let (account, address) = match recipient {
-            Ok(recipient) => recipient,
+        let outgoing = match outgoing {
+            Ok(outgoing) => outgoing,
             Err(why) => {
                 event.kind = EventKind::Withheld(why);
                 self.record(event);
                 return Ok(());
             }
         };
-        event.token = Some(record.selector);
-        self.record(event.clone());
-        match self.mail_link(leased, &token, &account, address).await {
+        let sent = match outgoing.content {
+            Content::Link { .. } => {
+                event.token = Some(record.selector);
+                self.record(event.clone());
+                EventKind::LinkSent
+            }
+            Content::NoAccount | Content::UseProvider => EventKind::HintSent,
+        };
+        match self.mail(leased, &token, &outgoing).await {
             Ok(()) => {
-                event.kind = EventKind::LinkSent;
+                event.kind = sent;
                 self.record(event);
                 Ok(())
             }
@@ -179,77 +292,51 @@ impl ResetFlow {
         }
     }
 
+    /// A link as the worker makes it for a first try.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn issue_link(
+        &self,
+        account: &Account,
+        address: &Address,
+    ) -> Result<(LinkToken, TokenRecord, Insert), BackendError> {
+        let settings = &self.core.settings;
+        let grant = Grant {
+            purpose: crate::token::Purpose::Reset,
+            life: settings.link_life,
+        };
+        self.issue(account, address, grant, settings.live).await
+    }
+
     /// Mints a token and stores its record: the same for a recipient and for a decoy.
     ///
     /// A later try of a job may take places beyond the bound: those that its own earlier tries took
     /// and of which nobody knows whether their mail arrived.
-    pub(crate) async fn issue(
+    async fn issue(
         &self,
         account: &Account,
         address: &Address,
-        attempt: u32,
-    ) -> Result<(LinkToken, TokenRecord, Insert), Undone> {
-        let (token, record) = self.mint(account, address, self.now())?;
-        let live = self.core.settings.live_links();
-        let live = live.widened(attempt.saturating_sub(1));
+        grant: Grant,
+        live: Live,
+    ) -> Result<(LinkToken, TokenRecord, Insert), BackendError> {
+        let minted = self.mint(account, address, grant, self.now());
+        let (token, record) = minted.map_err(|e| self.failed(Backend::Random, Step::Deliver, e))?;
         let inserted = self.core.tokens.insert(&record, live).await;
         let inserted = inserted.map_err(|e| self.failed(Backend::Tokens, Step::Deliver, e))?;
         Ok((token, record, inserted))
     }
 
-    /// Who gets a link, or why nobody does.
-    pub(super) fn recipient(
-        &self,
-        found: Option<Account>,
-        identifier: &Identifier,
-    ) -> Result<(Account, Address), Withheld> {
-        let account = found.ok_or(Withheld::Unknown)?;
-        if account.tenant != self.tenant {
-            return Err(Withheld::WrongTenant);
-        }
-        if account.status != Status::Active {
-            return Err(Withheld::Disabled);
-        }
-        if matches!(account.credential, Credential::External) {
-            return Err(Withheld::External);
-        }
-        // The mail goes to an address on record, never to what was typed (R12, W2). Where the
-        // identifier is an address of the account, it has to be a verified one (W5).
-        let canonical = identifier.canonical();
-        let meant = |address: &&Address| address.is_meant_by(&canonical);
-        let address = match account.verified.iter().take(MAX_ADDRESSES).find(meant) {
-            Some(address) => address,
-            None if account.unverified.iter().any(|address| meant(&address)) => {
-                return Err(Withheld::Unverified);
-            }
-            None => account.verified.first().ok_or(Withheld::Unverified)?,
-        };
-        let address = address.clone();
-        Ok((account, address))
-    }
-
-    /// The stand-in where there is no one to mail: bounded and purged like a real one, one for
-    /// each identifier, and never equal to an account's id.
-    pub(super) fn decoy(&self, identifier: &Identifier) -> Result<(Account, Address), Undone> {
-        let key = self.limit_key("decoy", identifier.canonical().as_bytes());
-        let id = key.as_user().map_err(|_| Undone::Never)?;
-        let address = Address::parse("decoy@example.org").map_err(|_| Undone::Never)?;
-        let account = Account::new(id, Credential::External).verified(address.clone());
-        Ok((account, address))
-    }
-
-    fn mint(
+    pub(super) fn mint(
         &self,
         account: &Account,
         address: &Address,
+        grant: Grant,
         now: Timestamp,
-    ) -> Result<(LinkToken, TokenRecord), Undone> {
-        let (token, halves) = LinkToken::generate(self.core.random.as_ref())
-            .map_err(|e| self.failed(Backend::Random, Step::Deliver, e))?;
+    ) -> Result<(LinkToken, TokenRecord), BoxError> {
+        let (token, halves) = LinkToken::generate(self.core.random.as_ref())?;
         let key = self.core.keyring.active();
         let epoch = Epoch::of(key, account, address.as_str());
-        let purpose = Purpose::Reset;
-        let expires_at = now + self.core.settings.link_life;
+        let purpose = grant.purpose;
+        let expires_at = now + grant.life;
         let tenant = self.tenant.clone();
         let digest = Claims {
             purpose,
@@ -267,25 +354,35 @@ impl ResetFlow {
         Ok((token, record))
     }
 
-    async fn mail_link(
+    async fn mail(
         &self,
         leased: &LeasedJob,
         token: &LinkToken,
-        account: &Account,
-        to: Address,
+        outgoing: &Outgoing,
     ) -> Result<(), Unsent> {
-        let core = &self.core;
-        let link = core.site.base().link(token);
-        let letter = core
-            .templates
-            .reset_link(&ResetLink::new(
-                &core.site,
-                &link,
-                core.settings.link_life,
-                account.locale.as_deref(),
-            ))
+        let (core, site) = (&self.core, &self.core.site);
+        let locale = outgoing.account.locale.as_deref();
+        let (kind, letter) = match outgoing.content {
+            Content::Link { grant, occasion } => {
+                let link = site.base().link(token);
+                let letter = core.templates.reset_link(&ResetLink {
+                    occasion,
+                    ..ResetLink::new(site, &link, grant.life, locale)
+                });
+                (Kind::ResetLink, letter)
+            }
+            Content::NoAccount => {
+                let letter = core.templates.no_account(&Hint::new(site, locale));
+                (Kind::NoAccount, letter)
+            }
+            Content::UseProvider => {
+                let letter = core.templates.use_provider(&Hint::new(site, locale));
+                (Kind::UseProvider, letter)
+            }
+        };
+        let letter = letter
             .map_err(|e| self.failed_in(leased.job.id, Backend::Templates, Step::Deliver, e))?;
-        let message = Message::new(Kind::ResetLink, leased.lease, &core.site, to, letter)
+        let message = Message::new(kind, leased.lease, site, outgoing.address.clone(), letter)
             .map_err(|e| self.failed_in(leased.job.id, Backend::Templates, Step::Deliver, e))?;
         self.send(leased.job.id, &message, Step::Deliver).await
     }
@@ -346,7 +443,7 @@ impl ResetFlow {
     /// come.
     async fn postpone(&self, notice: &Task, at: Timestamp) -> Result<(), Undone> {
         let now = self.now();
-        if now >= at + self.core.settings.link_life + LONGEST_PAUSE {
+        if now >= at + LONGEST_LIFE + LONGEST_PAUSE {
             return Ok(());
         }
         let wait = now.since(at).max(SHORTEST_WAIT);

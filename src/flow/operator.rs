@@ -1,4 +1,7 @@
-//! What the application does outside the journey: revoking, purging, looking after dead letters.
+//! What the application does outside the journey: revoking, purging, looking after dead letters;
+//! and, in `acting`, what its operators do for the owners of accounts.
+
+mod acting;
 
 use std::time::Duration;
 
@@ -11,6 +14,11 @@ use crate::random;
 use crate::store::Reach;
 use crate::token::state::Revocation;
 
+pub use acting::{Operator, OperatorDanger, OperatorError};
+
+/// How many live links of operators an account may have beyond its own places, so that nobody who
+/// fills those keeps an operator's link from its owner.
+pub(super) const OPERATORS_ROOM: u32 = 5;
 /// Long enough for somebody to come back from a holiday.
 const DEAD_LETTERS_STAY: Duration = Duration::from_secs(30 * 86_400);
 

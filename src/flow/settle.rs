@@ -17,6 +17,8 @@ use crate::token::{Freshness, TokenRecord};
 /// How long after a token's expiry a process that claimed it may still be about to change the
 /// password. Its record is kept for a week, so that even this late change is found and settled.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3_600);
+/// The longest life that any token can have: that of an invitation.
+pub(super) const LONGEST_LIFE: Duration = Duration::from_secs(7 * 86_400);
 /// How long a notice waits for the change that it is about.
 const NOTICE_DELAY: Duration = Duration::from_secs(1);
 /// How many abandoned claims one round of the sweep takes.

@@ -103,6 +103,11 @@ impl Verified {
         self.account.second_factor
     }
 
+    /// Whether it is the account's first password that is chosen, so that the page can say so.
+    pub fn is_first(&self) -> bool {
+        self.record.is_first()
+    }
+
     /// From when on the token is refused.
     pub fn expires_at(&self) -> Timestamp {
         self.record.expires_at
@@ -217,7 +222,7 @@ impl ResetFlow {
         let key = known.unwrap_or_else(|| self.core.keyring.active());
         let digest = record.digest_of(key, presented.verifier.expose());
         let same = bool::from(digest.matches(&record.digest));
-        if !same || known.is_none() || record.purpose != Purpose::Reset {
+        if !same || known.is_none() || !sets_a_password(record.purpose) {
             return Err(why);
         }
         if record.tenant != self.tenant {
@@ -254,9 +259,9 @@ impl ResetFlow {
             .get(record.key)
             .ok_or(Refused::WrongVerifier)?;
         let freshness = record.epoch.compare(key, &account);
-        if freshness == Freshness::CredentialChanged
-            || matches!(account.credential, Credential::External)
-        {
+        // The first password is for an account without one, and a reset never gives one to it (W68).
+        let has_none = matches!(account.credential, Credential::External);
+        if freshness == Freshness::CredentialChanged || has_none != record.is_first() {
             return Err(Refused::CredentialChanged);
         }
         if account.status != Status::Active || account.tenant != self.tenant {
@@ -287,4 +292,9 @@ impl ResetFlow {
             _ => VerifyError::Invalid,
         }
     }
+}
+
+/// The purposes that a link is made for. A record of any other one is no token at all (W41).
+fn sets_a_password(purpose: Purpose) -> bool {
+    matches!(purpose, Purpose::Reset | Purpose::First)
 }

@@ -181,7 +181,7 @@ impl Worker {
                 };
                 self.flow.deliver_code(leased, &code).await
             }
-            Task::Start { .. } => Err(Undone::Never),
+            Task::Start { .. } => self.flow.start(leased).await,
             Task::Unreadable(_) => Err(Undone::Later),
         }
     }

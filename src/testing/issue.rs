@@ -16,6 +16,6 @@ use crate::token::LinkToken;
 /// Skips the mail, which is the one proof that whoever holds the token owns the address. An
 /// application that hands out tokens this way hands out accounts.
 pub async fn issue(flow: &ResetFlow, account: &Account, address: &Address) -> Option<LinkToken> {
-    let (token, _, inserted) = flow.issue(account, address, 1).await.ok()?;
+    let (token, _, inserted) = flow.issue_link(account, address).await.ok()?;
     (inserted == Insert::Done).then_some(token)
 }

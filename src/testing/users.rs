@@ -30,8 +30,8 @@ pub struct Calls {
 /// A complete [`UserStore`] in memory. Clones share their users.
 ///
 /// An identifier means an account when, both in lower case, it equals one of its addresses or its
-/// user name, and the tenant is the same. Verified addresses win over user names, and those over
-/// addresses that nobody has confirmed.
+/// user name, and the tenant is the same. Verified addresses win over user names, those over
+/// addresses that nobody has confirmed, and those over former ones.
 ///
 /// ```
 /// use password_reset::account::{Account, Address, Credential, Identifier, UserId, UserStore};
@@ -68,6 +68,10 @@ impl Row {
 
     fn has_unverified(&self, wanted: &str) -> bool {
         any_is(&self.account.unverified, wanted)
+    }
+
+    fn had(&self, wanted: &str) -> bool {
+        any_is(&self.account.former, wanted)
     }
 
     fn is_named(&self, wanted: &str) -> bool {
@@ -180,7 +184,8 @@ impl UserStore for MemoryUsers {
         };
         let row = first(Row::has_verified)
             .or_else(|| first(Row::is_named))
-            .or_else(|| first(Row::has_unverified));
+            .or_else(|| first(Row::has_unverified))
+            .or_else(|| first(Row::had));
         Ok(row.map(|row| row.account.clone()))
     }
 

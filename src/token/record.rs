@@ -119,6 +119,11 @@ impl TokenRecord {
         self.state.is_open() && now < self.expires_at
     }
 
+    /// Whether it is for an account's first password.
+    pub(crate) fn is_first(&self) -> bool {
+        self.purpose == Purpose::First
+    }
+
     pub(crate) fn digest_of(&self, key: &Key, secret: &[u8]) -> TokenDigest {
         Claims {
             purpose: self.purpose,

@@ -252,6 +252,10 @@ impl World {
             .count()
     }
 
+    pub fn hash_or_none(&self, id: &str) -> Option<String> {
+        self.users.hash_of(&user(id))
+    }
+
     pub fn hash(&self, id: &str) -> String {
         self.users.hash_of(&user(id)).unwrap()
     }

@@ -46,6 +46,13 @@ impl UsersFixture for Users {
         self.0.cache.lock().unwrap().clone_from(&accounts);
         id
     }
+
+    async fn create_without_password(&self, address: &Address) -> Option<UserId> {
+        let id = self.create(address).await;
+        let mut accounts = self.0.accounts.lock().unwrap();
+        accounts.last_mut()?.credential = Credential::External;
+        Some(id)
+    }
 }
 
 fn numbered_hash(number: usize) -> Credential {
@@ -116,7 +123,8 @@ impl UserStore for Table {
         expected: &Credential,
         new: &PasswordHash,
     ) -> Result<Swap, BoxError> {
-        let racy = self.is("swap_reads_then_writes");
+        let first = matches!(expected, Credential::External);
+        let racy = self.is("swap_reads_then_writes") || first && self.is("first_reads_then_writes");
         if racy {
             let read = self.account(user).await?;
             if !read.is_some_and(|account| same(&account.credential, expected)) {
@@ -128,6 +136,9 @@ impl UserStore for Table {
         let Some(account) = accounts.iter_mut().find(|account| account.id == *user) else {
             return Ok(Swap::Stale);
         };
+        if first && self.is("first_is_refused") {
+            return Ok(Swap::Stale);
+        }
         let compares = !racy && !self.is("swap_compares_nothing");
         if compares && !same(&account.credential, expected) {
             return Ok(Swap::Stale);

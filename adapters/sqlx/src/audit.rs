@@ -18,14 +18,14 @@ use crate::statement::{Statement, Value, values};
 const CAPACITY: usize = 4_096;
 /// One in so many places is kept for events that strangers cannot cause at will.
 const RESERVED: usize = 4;
-/// Events in one statement: 10 columns each, far below any database's limit of values.
+/// Events in one statement: a dozen columns each, far below any database's limit of values.
 const BATCH: usize = 128;
 const TRIES: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-const COLUMNS: usize = 11;
+const COLUMNS: usize = 12;
 const APPEND: &str = "INTO {audit} (
-    entry, at, name, severity, detail, tenant, user_id, identifier, source, job, token) VALUES ";
+    entry, at, name, severity, detail, tenant, user_id, identifier, source, job, token, actor) VALUES ";
 
 /// An audit trail in the table `password_reset_audit`, which refuses every `UPDATE`: `SqliteAudit`,
 /// `PostgresAudit` or `MySqlAudit`.
@@ -219,6 +219,7 @@ struct Entry {
     source: Option<String>,
     job: Option<String>,
     token: Option<String>,
+    actor: Option<String>,
 }
 
 impl Entry {
@@ -240,6 +241,7 @@ impl Entry {
             source: event.source.as_ref().map(ToString::to_string),
             job: event.job.as_ref().map(ToString::to_string),
             token: event.token.as_ref().map(ToString::to_string),
+            actor: event.actor.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -258,6 +260,7 @@ impl Entry {
             self.source.clone().into(),
             self.job.clone().into(),
             self.token.clone().into(),
+            self.actor.clone().into(),
         ]
     }
 }
@@ -340,6 +343,8 @@ mod tests {
 
     use sqlx::{Row, SqlitePool};
 
+    use password_reset::audit::Actor;
+
     use super::*;
     use crate::{SqliteAudit, SqliteBackend};
 
@@ -356,6 +361,7 @@ mod tests {
             source: Some("192.0.2.1".to_owned()),
             job: None,
             token: Some("00ff".to_owned()),
+            actor: None,
         }
     }
 
@@ -395,6 +401,23 @@ mod tests {
             audit.flush().await.unwrap();
         }
         assert_eq!(moments(&backend.writer).await, [1, 2, 3, 4, 4, 4, 4]);
+    }
+
+    #[tokio::test]
+    async fn an_event_names_the_operator() {
+        let backend = SqliteBackend::in_memory().await.unwrap();
+        let audit = SqliteAudit::spawn(&backend).unwrap();
+        let mut event = Event::new(Timestamp::from_unix_micros(1), EventKind::LinkHandedOver);
+        event.actor = Some(Actor::parse("grace, ticket 7").unwrap());
+        audit.record(&event).unwrap();
+        audit.flush().await.unwrap();
+        let select = "SELECT actor, severity FROM password_reset_audit";
+        let row = sqlx::query(select)
+            .fetch_one(&backend.writer)
+            .await
+            .unwrap();
+        let row: (String, String) = (row.get("actor"), row.get("severity"));
+        assert_eq!(row, ("grace, ticket 7".to_owned(), "critical".to_owned()));
     }
 
     #[tokio::test]

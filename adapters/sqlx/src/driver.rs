@@ -198,8 +198,10 @@ macro_rules! driver_io {
             connection: &mut Self::Connection,
             sql: sqlx::SqlStr,
         ) -> Result<(), sqlx::Error> {
-            sqlx::Executor::prepare(connection, sql).await?;
-            Ok(())
+            sqlx::Executor::prepare(&mut *connection, sql).await?;
+            // Prepared without its values: PostgreSQL took their types from the columns, and would
+            // refuse, under the same text, a number that is wider than a key.
+            sqlx::Connection::clear_cached_statements(connection).await
         }
 
         fn int(row: &Self::Row, column: &str) -> Result<Option<i64>, sqlx::Error> {

@@ -118,8 +118,10 @@ impl<D: Driver> SqlUserStore<D> {
         }
         rows(&sql.by_id, vec![sql.some_key()]).await?;
         let mut session = self.writer().await?;
-        let prepared = session.prepare(&sql.swap).await;
-        prepared.map_err(|error| error.about(CHANGE))?;
+        for change in [&sql.swap, &sql.first] {
+            let prepared = session.prepare(change).await;
+            prepared.map_err(|error| error.about(CHANGE))?;
+        }
         if let Ended::Statements(statements) = &sql.end_sessions {
             for statement in statements {
                 let statement = statement.as_ref().ok_or(Error::EndsEverybodys)?;
@@ -180,20 +182,28 @@ impl<D: Driver> UserStore for SqlUserStore<D> {
         expected: &Credential,
         new: &PasswordHash,
     ) -> Result<Swap, BoxError> {
-        let (Some(id), Credential::Password(expected)) = (self.sql.key(user), expected) else {
+        let Some(id) = self.sql.key(user) else {
             return Ok(Swap::Stale);
         };
         let mut values = vec![id];
-        values.extend(values![new.expose(), expected.expose()]);
+        values.extend(values![new.expose()]);
+        let swap = match expected {
+            Credential::Password(expected) => {
+                values.extend(values![expected.expose()]);
+                &self.sql.swap
+            }
+            Credential::External => &self.sql.first,
+            Credential::Stamp(_) => return Ok(Swap::Stale),
+        };
         let mut session = self.writer().await?;
         let Some(kept) = &self.sql.kept else {
-            let swapped = session.execute(&self.sql.swap, values).await?;
+            let swapped = session.execute(swap, values).await?;
             return Ok(answer(swapped.rows));
         };
         let mut again = Again::default();
         loop {
             let mut transaction = session.begin().await?;
-            let swapped = swap_whole(&mut transaction, &self.sql.swap, kept, values.clone());
+            let swapped = swap_whole(&mut transaction, swap, kept, values.clone());
             let swapped = swapped.await;
             let swapped = transaction.end(swapped).await;
             if !again.is_worth_it(&swapped).await {

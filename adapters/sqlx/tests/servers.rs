@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use common::{at, fresh, job, token};
 use password_reset::account::Client;
-use password_reset::audit::{AuditSink, EventKind};
+use password_reset::audit::{Actor, AuditSink, Event, EventKind};
 use password_reset::error::Backend;
 use password_reset::flow::{Parts, ResetFlow};
 use password_reset::limit::{LimitKey, Quota, RateLimiter, Tats, Unlimited, gcra};
@@ -317,6 +317,17 @@ async fn a_trail_is_complete_in_order_and_never_rewritten<O: On>(on: O) {
         .map(|e| e.job.unwrap().to_string())
         .collect();
     assert_eq!(rows, jobs);
+    // Who did it is written down, as it was given.
+    let actor = Actor::parse("größe, ticket 7").unwrap();
+    let mut event = Event::new(at(0), EventKind::LinkHandedOver);
+    event.actor = Some(actor.clone());
+    audit.record(&event).unwrap();
+    audit.flush().await.unwrap();
+    let actors = format!("SELECT actor FROM {q}trail_audit{q} WHERE actor IS NOT NULL");
+    assert_eq!(
+        servers::texts(&on.url(), &actors).await,
+        [actor.as_str().to_owned()]
+    );
     let rewrite = format!("UPDATE {q}trail_audit{q} SET name = 'other'");
     assert!(
         servers::fails(&on.url(), &rewrite).await,
@@ -324,7 +335,7 @@ async fn a_trail_is_complete_in_order_and_never_rewritten<O: On>(on: O) {
     );
     let all = password_reset::Timestamp::from_unix_micros(i64::MAX);
     assert_eq!(audit.purge(all, 100).await.unwrap(), 100);
-    assert_eq!(audit.purge(all, 1_000).await.unwrap(), 200);
+    assert_eq!(audit.purge(all, 1_000).await.unwrap(), 201);
 }
 
 async fn a_server_that_is_not_there_is_an_error_in_time<O: On>(on: O) {

@@ -68,6 +68,22 @@ macro_rules! fixture {
                     );
                     UserId::parse(&id.to_string()).unwrap()
                 }
+
+                async fn create_without_password(&self, address: &Address) -> Option<UserId> {
+                    let id = self.create(address).await;
+                    // Null and empty mean the same.
+                    let none = if id.as_str().ends_with('5') {
+                        "''"
+                    } else {
+                        "NULL"
+                    };
+                    run!(
+                        &self.pool,
+                        "UPDATE {} SET phc = {none} WHERE key_no = {id}",
+                        self.table
+                    );
+                    Some(id)
+                }
             }
 
             pub(crate) async fn fresh() -> Option<Fixture> {
@@ -595,4 +611,111 @@ async fn a_check_says_on_mysql_too_what_is_wrong() {
         let said = store.check().await.unwrap_err().to_string();
         assert!(said.starts_with(begins) && said.contains(words), "{said}");
     }
+}
+
+/// A check leaves nothing behind on its connection that gets in the way of a change.
+#[tokio::test]
+async fn what_was_checked_can_be_used() {
+    let Some(pool) = postgres().await else { return };
+    run!(
+        &pool,
+        "DROP TABLE IF EXISTS narrow_keys, narrow_doors;
+        CREATE TABLE narrow_keys (id INT, email TEXT, password_hash TEXT);
+        CREATE TABLE narrow_doors (who SMALLINT);
+        INSERT INTO narrow_keys VALUES (1, 'ada@example.com', 'h');
+        INSERT INTO narrow_doors VALUES (1)"
+    );
+    let end = EndSessions::statement("DELETE FROM narrow_doors WHERE who = ?1");
+    let table = UserTable::new("narrow_keys", Flag::Always);
+    let one = sqlx::postgres::PgPoolOptions::new().max_connections(1);
+    let options = pool.connect_options().as_ref().clone();
+    let one = one.connect_with(options).await.unwrap();
+    let store = SqlUserStore::new(one, table, end);
+    store.check().await.unwrap();
+    let expected = account(&store, "1").await.credential;
+    let new = PasswordHash::parse("new").unwrap();
+    let swapped = store.set_password(&user("1"), &expected, &new).await;
+    assert_eq!(swapped.unwrap(), Swap::Done);
+    let all = SessionScope::All;
+    store.end_sessions(&user("1"), all).await.unwrap();
+    let left = "SELECT count(*) FROM narrow_doors";
+    let left: i64 = sqlx::query_scalar(left).fetch_one(&pool).await.unwrap();
+    assert_eq!(left, 0);
+}
+
+/// What every database understands: one account of each kind.
+macro_rules! optional_columns {
+    ($test:ident, $pool:expr, $create:literal, $in_a_week:literal, $a_week_ago:literal) => {
+        #[tokio::test]
+        async fn $test() {
+            let Some(pool) = $pool.await else { return };
+            run!(&pool, "DROP TABLE IF EXISTS optional_columns");
+            run!(&pool, $create);
+            run!(
+                &pool,
+                "INSERT INTO optional_columns VALUES
+                    (1, 'a@example.com', NULL, '+4930123456', 1, 'old@example.com', {0}),
+                    (2, 'b@example.com', NULL, '+4930123456', NULL, 'old@example.com', {1}),
+                    (3, 'c@example.com', '', '030 123456', 1, 'no address', {0}),
+                    (4, 'd@example.com', 'h', NULL, 1, NULL, NULL)",
+                $in_a_week,
+                $a_week_ago
+            );
+            let table = UserTable::new("optional_columns", Flag::Always)
+                .phone("phone", Flag::Truth("phone_ok"))
+                .former_email("old_email", Flag::Sql("old_until > CURRENT_TIMESTAMP"));
+            let store = SqlUserStore::new(pool.clone(), table.clone(), nothing());
+            store.check().await.unwrap();
+            let a = account(&store, "1").await;
+            assert_eq!(a.phone.unwrap().as_str(), "+4930123456");
+            let old: Vec<_> = a.former.iter().map(Address::as_str).collect();
+            assert_eq!(old, ["old@example.com"]);
+            // R14, R16: unconfirmed, too long ago, or unreadable is nothing.
+            for id in ["2", "3", "4"] {
+                let account = account(&store, id).await;
+                assert!(account.phone.is_none() && account.former.is_empty(), "{id}");
+            }
+            // A former address finds nobody.
+            assert_eq!(found(&store, "old@example.com").await, None);
+            let wrong = table.former_email("no_column", Flag::Always);
+            let wrong = SqlUserStore::new(pool.clone(), wrong, nothing());
+            assert!(wrong.check().await.is_err());
+
+            // W68: a first password is set where there is none, once.
+            let hash = |text| PasswordHash::parse(text).unwrap();
+            let first = async |id, new| {
+                let none = Credential::External;
+                store
+                    .set_password(&user(id), &none, &hash(new))
+                    .await
+                    .unwrap()
+            };
+            for id in ["1", "3"] {
+                assert_eq!(first(id, "new").await, Swap::Done, "{id}");
+                assert_eq!(first(id, "newer").await, Swap::Stale, "{id}");
+                assert_eq!(account(&store, id).await.credential.expose(), b"new");
+            }
+            assert_eq!(first("4", "new").await, Swap::Stale);
+            assert_eq!(account(&store, "4").await.credential.expose(), b"h");
+            assert_eq!(first("9", "new").await, Swap::Stale);
+        }
+    };
+}
+optional_columns! {
+    optional_columns_on_sqlite, sqlite(),
+    "CREATE TABLE optional_columns (id INTEGER, email TEXT, password_hash TEXT, phone TEXT,
+        phone_ok INTEGER, old_email TEXT, old_until TEXT)",
+    "datetime('now', '+7 days')", "datetime('now', '-7 days')"
+}
+optional_columns! {
+    optional_columns_on_postgresql, postgres(),
+    "CREATE TABLE optional_columns (id INT, email TEXT, password_hash TEXT, phone VARCHAR(16),
+        phone_ok SMALLINT, old_email TEXT, old_until TIMESTAMPTZ)",
+    "now() + interval '7 days'", "now() - interval '7 days'"
+}
+optional_columns! {
+    optional_columns_on_mysql, mysql(),
+    "CREATE TABLE optional_columns (id INT, email VARCHAR(254), password_hash VARCHAR(255),
+        phone VARCHAR(16), phone_ok BOOLEAN, old_email VARCHAR(254), old_until DATETIME)",
+    "now() + interval 7 day", "now() - interval 7 day"
 }

@@ -112,6 +112,14 @@ mod tests {
             let identifier = Identifier::parse(address.as_str()).unwrap();
             self.users.find(&identifier).await.unwrap().unwrap().id
         }
+
+        async fn create_without_password(&self, address: &Address) -> Option<UserId> {
+            let id = self.create(address).await;
+            let update = "UPDATE users SET password_hash = NULL WHERE id = ?1";
+            let values = [Value::Int(key(&id).unwrap())];
+            self.scratch.pools.execute(update, values).await.unwrap();
+            Some(id)
+        }
     }
 
     mod sqlite {

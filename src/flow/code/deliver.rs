@@ -3,15 +3,15 @@
 //! One path for everyone, as with links: look up, count, hash, store. The code is derived from the
 //! handle, so a later try sends the same one, and its record is there already.
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
-use crate::account::{Account, Address, Credential, Identifier, Status};
+use crate::account::{Account, Address, Credential, Identifier};
 use crate::audit::{Event, EventKind, Step, Withheld};
 use crate::error::Backend;
 use crate::flow::ResetFlow;
 use crate::flow::code::Codes;
-use crate::flow::deliver::{Undone, Unsent};
-use crate::limit::{Decision, Quota};
+use crate::flow::deliver::{Budget, Undone, Unsent};
+use crate::flow::outgoing::{addressee, is_unconfirmed};
 use crate::mail::{Kind, Message, ResetCode};
 use crate::password::PoolError;
 use crate::queue::{Channel, LeasedJob};
@@ -45,6 +45,20 @@ impl Destination {
 
 type Recipient = (Account, Destination);
 
+/// Codes to one account, by mail or by text message, apart from its links.
+const CODES: Budget = Budget {
+    first: "mail-account-code",
+    again: "mail-account-code-again",
+};
+const NUMBERS: Budget = Budget {
+    first: "text-number",
+    again: "text-number-again",
+};
+const COUNTRIES: Budget = Budget {
+    first: "text-country",
+    again: "text-country-again",
+};
+
 impl ResetFlow {
     /// Makes a code for whom the identifier means, and sends it.
     pub(in crate::flow) async fn deliver_code(
@@ -77,8 +91,8 @@ impl ResetFlow {
         } else {
             self.code_recipient(found, job)
         };
-        let (decoy, address) = self.decoy(job.identifier)?;
-        let decoy = (decoy, Destination::Address(address));
+        let stand_in = self.stand_in(job.identifier.canonical().as_bytes())?;
+        let decoy = (stand_in.account, Destination::Address(stand_in.address));
 
         let allowed = self.code_budget(leased, job.channel, &recipient, &decoy);
         if let Err(why) = allowed.await? {
@@ -143,28 +157,19 @@ impl ResetFlow {
         found: Option<Account>,
         job: &CodeJob<'_>,
     ) -> Result<Recipient, Withheld> {
-        if job.channel == Channel::Mail {
-            let (account, address) = self.recipient(found, job.identifier)?;
-            return Ok((account, Destination::Address(address)));
-        }
-        let account = found.ok_or(Withheld::Unknown)?;
-        if account.tenant != self.tenant {
-            return Err(Withheld::WrongTenant);
-        }
-        if account.status != Status::Active {
-            return Err(Withheld::Disabled);
-        }
+        let account = self.usable(found.ok_or(Withheld::Unknown)?)?;
         if matches!(account.credential, Credential::External) {
             return Err(Withheld::External);
         }
-        let canonical = job.identifier.canonical();
-        if !account.verified.iter().any(|a| a.is_meant_by(&canonical))
-            && account.unverified.iter().any(|a| a.is_meant_by(&canonical))
-        {
-            return Err(Withheld::Unverified);
-        }
-        let number = account.phone.clone().ok_or(Withheld::NoPhone)?;
-        Ok((account, Destination::Phone(number)))
+        let destination = match job.channel {
+            Channel::Mail => Destination::Address(addressee(&account, job.identifier)?),
+            // By both channels alike: an address that nobody confirmed names nobody (W5).
+            Channel::Sms if is_unconfirmed(&account, job.identifier) => {
+                return Err(Withheld::Unverified);
+            }
+            Channel::Sms => Destination::Phone(account.phone.clone().ok_or(Withheld::NoPhone)?),
+        };
+        Ok((account, destination))
     }
 
     /// What one account, and for text messages one number and one country, may get. Charged at
@@ -185,47 +190,21 @@ impl ResetFlow {
         };
         let mails = self.core.settings.limits.mails;
         let texts = self.core.settings.text_limits;
-        let account = (
-            "mail-account-code",
-            account.as_str(),
-            mails,
-            Withheld::MailLimit,
-        );
+        let account = (&CODES, account.as_str(), mails, Withheld::MailLimit);
         let texts = [
-            ("text-number", number, texts.number, Withheld::SmsLimit),
-            ("text-country", country, texts.country, Withheld::SmsLimit),
+            (&NUMBERS, number, texts.number, Withheld::SmsLimit),
+            (&COUNTRIES, country, texts.country, Withheld::SmsLimit),
         ];
         let texts = (channel == Channel::Sms).then_some(texts);
         let mut outcome = Ok(());
-        for (label, subject, quota, why) in [account].into_iter().chain(texts.into_iter().flatten())
+        for (budget, subject, quota, why) in
+            [account].into_iter().chain(texts.into_iter().flatten())
         {
-            if !self.within_budget(leased, label, subject, quota).await? {
+            if !self.charge(leased, budget, subject, quota).await? {
                 outcome = outcome.and(Err(why));
             }
         }
         Ok(outcome)
-    }
-
-    /// Charges a budget that a mail server's bad hour must not use up: later tries have a wider one
-    /// of their own, and are not free, since the first may have died before it was charged.
-    pub(in crate::flow) async fn within_budget(
-        &self,
-        leased: &LeasedJob,
-        label: &str,
-        subject: &str,
-        quota: Quota,
-    ) -> Result<bool, Undone> {
-        let (label, quota) = match leased.lease.attempt {
-            0 | 1 => (label.to_owned(), quota),
-            _ => {
-                let attempts = self.core.settings.link_retry.attempts;
-                (format!("{label}-again"), quota.times(attempts))
-            }
-        };
-        let key = self.limit_key(&label, subject.as_bytes());
-        let decision = self.core.limiter.check(&key, &quota, self.now()).await;
-        let decision = decision.map_err(|e| self.failed_code(leased, Backend::Limiter, e))?;
-        Ok(decision == Decision::Allow)
     }
 
     /// The code's record: that of an earlier try, or a new one; `None` where it has no place.
@@ -256,7 +235,7 @@ impl ResetFlow {
             expires_at,
         };
         let code = code_of(key, &job.handle, codes.digits);
-        let digest = claims.digest(key, secrecy::ExposeSecret::expose_secret(&code).as_bytes());
+        let digest = claims.digest(key, code.expose_secret().as_bytes());
         let salt = *job.handle.as_bytes();
         let stretched = self.core.hashing.stretch(digest, salt).await;
         let digest = stretched.map_err(|error| match error {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Answered, RACERS, Race, at, cut, fresh, just_before, word};
 use crate::account::{Address, Identifier, Seen, Tenant, UserId};
+use crate::audit::Actor;
 use crate::clock::Timestamp;
 use crate::queue::Channel;
 use crate::queue::{DeadLetter, Job, JobId, JobQueue, Lease, LeasedJob, QueueLength, Task};
@@ -173,6 +174,7 @@ pub async fn a_job_comes_back_as_it_went_in(store: Store, _: Race) {
             tenant: Some(tenant()),
             purpose: Purpose::First,
             life: Duration::from_secs(86_400),
+            actor: Actor::parse("ticket 7").expect("a valid actor"),
         },
         Task::Unreadable((0..=u8::MAX).collect()),
         Task::Unreadable(vec![0xff; 4_096]),

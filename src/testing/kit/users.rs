@@ -33,6 +33,10 @@ use crate::password::PasswordHash;
 ///     async fn create(&self, address: &Address) -> UserId {
 ///         self.0.sign_up(address.as_str(), "an old password").await
 ///     }
+///
+///     async fn create_without_password(&self, _: &Address) -> Option<UserId> {
+///         None // Everybody has one here.
+///     }
 /// }
 /// ```
 #[async_trait]
@@ -43,6 +47,10 @@ pub trait UsersFixture: Send + Sync + 'static {
     /// Adds an active account with a password, and with `address` as its only, verified address;
     /// answers its key.
     async fn create(&self, address: &Address) -> UserId;
+
+    /// Adds an active account without a password ([`Credential::External`]), with `address` as its
+    /// only, verified address; answers its key, or `None` where every account has a password.
+    async fn create_without_password(&self, address: &Address) -> Option<UserId>;
 }
 
 /// The one list of this trait's promises.
@@ -54,6 +62,7 @@ macro_rules! __users_promises {
             an_account_is_found_by_its_address
             swap_is_compare_and_swap
             one_swap_wins
+            a_first_password_is_set_once
             a_swap_is_seen_at_once
             a_swap_changes_only_the_password
             a_swap_touches_nobody_else
@@ -90,8 +99,7 @@ impl Probe {
     }
 
     async fn create(&self) -> (Address, Account) {
-        let address = Address::parse(&format!("kit.{}@example.com", word()));
-        let address = address.expect("the kit's addresses are valid");
+        let address = fresh_address();
         let id = self.fixture.create(&address).await;
         (address, self.account(&id).await)
     }
@@ -120,6 +128,11 @@ impl Probe {
         let answer = self.store.end_sessions(id, SessionScope::All).await;
         answer.answered("end_sessions");
     }
+}
+
+fn fresh_address() -> Address {
+    let address = Address::parse(&format!("kit.{}@example.com", word()));
+    address.expect("the kit's addresses are valid")
 }
 
 /// A PHC string of the default parameters that nobody knows a password for.
@@ -241,6 +254,51 @@ pub async fn one_swap_wins(fixture: Fixture, race: Race) {
             );
         };
         assert_is(&probe.account(&before.id).await, new);
+    }
+}
+
+/// Of 64 first passwords one is set, and none after it.
+pub async fn a_first_password_is_set_once(fixture: Fixture, race: Race) {
+    let probe = Probe::new(fixture);
+    let none = Credential::External;
+    let (_, owner) = probe.create().await;
+    let answer = probe.swap(&owner.id, &none, &hash()).await;
+    let why = "an invitation replaces a password that its owner has chosen (W68)";
+    assert_eq!(answer, Swap::Stale, "{why}");
+    assert_same(&probe.account(&owner.id).await, &owner, why);
+    for _ in 0..race.rounds.max(1) {
+        let address = fresh_address();
+        let Some(id) = probe.fixture.create_without_password(&address).await else {
+            return;
+        };
+        let before = probe.account(&id).await;
+        assert!(
+            matches!(before.credential, Credential::External),
+            "an account without a password is taken for one that has one: it gets reset links (W68)"
+        );
+        let wrong = Credential::Password(hash());
+        let answer = probe.swap(&id, &wrong, &hash()).await;
+        assert_eq!(answer, Swap::Stale, "it has no password yet");
+        let answers = race
+            .run((0..RACERS).map(|_| {
+                let (probe, id, new) = (probe.clone(), id.clone(), hash());
+                async move { (probe.swap(&id, &Credential::External, &new).await, new) }
+            }))
+            .await;
+        let done: Vec<_> = answers.iter().filter(|(a, _)| *a == Swap::Done).collect();
+        let [(_, new)] = done.as_slice() else {
+            panic!(
+                "{} of {RACERS} parallel first passwords were set: two links set two passwords, \
+                 and the last one stays",
+                done.len()
+            );
+        };
+        let after = probe.account(&id).await;
+        assert_is(&after, new);
+        assert_same_person(&after, &before, "a first password changes more than that");
+        let answer = probe.swap(&id, &none, &hash()).await;
+        assert_eq!(answer, Swap::Stale, "{why}");
+        assert_same(&probe.account(&id).await, &after, why);
     }
 }
 

@@ -75,6 +75,8 @@ CREATE TABLE IF NOT EXISTS {audit} (
     source     VARCHAR(255),
     job        VARCHAR(255),
     token      VARCHAR(255),
+    -- The operator who did it.
+    actor      VARCHAR(255),
     INDEX {.audit_at} (at)
 ) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 

@@ -76,7 +76,9 @@ CREATE TABLE {audit} (
     identifier TEXT,
     source     TEXT,
     job        TEXT,
-    token      TEXT
+    token      TEXT,
+    -- The operator who did it.
+    actor      TEXT
 );
 
 CREATE INDEX {.audit_at} ON {audit} (at);

@@ -69,7 +69,9 @@ CREATE TABLE {audit} (
     identifier TEXT,
     source     TEXT,
     job        TEXT,
-    token      TEXT
+    token      TEXT,
+    -- The operator who did it.
+    actor      TEXT
 ) STRICT;
 
 CREATE INDEX {audit_at} ON {audit} (at);

@@ -2,6 +2,7 @@
 
 use password_reset::account::{Account, Address, Credential, Status, Tenant, UserId};
 use password_reset::password::PasswordHash;
+use password_reset::sms::PhoneNumber;
 
 use super::table::{EndSessions, EndingWith, Flag, How, IdType, Spelling, UserTable};
 use crate::driver::{Driver, Flavour, Syntax};
@@ -20,6 +21,8 @@ pub(super) struct UserSql {
     /// Any row there is.
     pub(super) any: Statement,
     pub(super) swap: Statement,
+    /// Sets the first password.
+    pub(super) first: Statement,
     /// Whether the new hash is there as it was given, where a column may cut it off.
     pub(super) kept: Option<Statement>,
     pub(super) end_sessions: Ended,
@@ -45,7 +48,9 @@ impl UserSql {
         let select = "SELECT {id as text} AS id, {email as text} AS email,
                 {password as text} AS password_hash, {verified} AS verified,
                 {disabled} AS disabled, {second factor} AS second_factor,
-                {locale} AS locale, {tenant} AS tenant
+                {locale} AS locale, {tenant} AS tenant,
+                {phone} AS phone, {phone verified} AS phone_verified,
+                {former email} AS former_email, {former still} AS former_still
             FROM {table} WHERE";
         let email = match table.spelling {
             Spelling::Lower | Spelling::Exact => "{email}",
@@ -76,6 +81,11 @@ impl UserSql {
             swap: write(&format!(
                 "UPDATE {{table}} SET {{password}} = ?2 WHERE {own_row} AND {}",
                 words.same_bytes("{password}", "?3")
+            )),
+            first: write(&format!(
+                "UPDATE {{table}} SET {{password}} = ?2
+                WHERE {own_row} AND ({{password}} IS NULL OR {})",
+                words.same_bytes("{password}", "''")
             )),
             kept: (syntax.flavour == Flavour::MySql).then(|| {
                 let kept = words.same_bytes("{password}", "?2");
@@ -146,6 +156,10 @@ impl Words<'_> {
             "second factor" => self.yes(table.second_factor, Doubt::Yes),
             "locale" => optional(&table.locale),
             "tenant" => optional(&table.tenant),
+            "phone" => optional(&table.phone),
+            "phone verified" => self.yes(table.phone_verified, Doubt::No),
+            "former email" => optional(&table.former_email),
+            "former still" => self.yes(table.former_still, Doubt::No),
             // There is no other name in this module's templates.
             _ => String::new(),
         }
@@ -244,6 +258,10 @@ pub(super) struct Row {
     second_factor: bool,
     locale: Option<String>,
     tenant: Option<String>,
+    phone: Option<String>,
+    phone_verified: bool,
+    former_email: Option<String>,
+    former_still: bool,
 }
 
 impl Row {
@@ -257,6 +275,10 @@ impl Row {
             second_factor: int::<D>(row, "second_factor")? != 0,
             locale: D::text(row, "locale")?,
             tenant: D::text(row, "tenant")?,
+            phone: D::text(row, "phone")?,
+            phone_verified: int::<D>(row, "phone_verified")? != 0,
+            former_email: D::text(row, "former_email")?,
+            former_still: int::<D>(row, "former_still")? != 0,
         })
     }
 
@@ -284,6 +306,12 @@ impl Row {
                 false => account.unverified.push(address),
             }
         }
+        let former = self.former_email.filter(|_| self.former_still);
+        account
+            .former
+            .extend(former.and_then(|old| Address::parse(&old).ok()));
+        let phone = self.phone.filter(|_| self.phone_verified);
+        account.phone = phone.and_then(|number| PhoneNumber::parse(&number).ok());
         if self.disabled {
             account.status = Status::Disabled;
         }

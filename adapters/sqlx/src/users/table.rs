@@ -67,6 +67,10 @@ pub struct UserTable {
     pub(super) second_factor: Flag,
     pub(super) locale: Option<String>,
     pub(super) tenant: Option<String>,
+    pub(super) phone: Option<String>,
+    pub(super) phone_verified: Flag,
+    pub(super) former_email: Option<String>,
+    pub(super) former_still: Flag,
 }
 
 /// Which spellings of an address mean the same account.
@@ -99,6 +103,10 @@ impl UserTable {
             second_factor: Flag::Never,
             locale: None,
             tenant: None,
+            phone: None,
+            phone_verified: Flag::Never,
+            former_email: None,
+            former_still: Flag::Never,
         }
     }
 
@@ -141,7 +149,8 @@ impl UserTable {
     }
 
     /// The password's hash, as a PHC string. Null or empty: the account logs in by other means and
-    /// gets no link.
+    /// gets no link, unless an operator invites its owner to choose a first password, or the flow
+    /// allows it ([`Builder::external`](password_reset::flow::Builder::external)).
     pub fn password(mut self, column: &str) -> Self {
         self.password = column.to_owned();
         self
@@ -171,6 +180,38 @@ impl UserTable {
     /// tenant those where the column is null or empty.
     pub fn tenant(mut self, column: &str) -> Self {
         self.tenant = Some(column.to_owned());
+        self
+    }
+
+    /// The telephone number that gets codes by text message, as `+4930123456`, and who has
+    /// confirmed it. An unconfirmed one, or one in another form, is passed over.
+    ///
+    /// ```
+    /// # use password_reset_sqlx::{Flag, UserTable};
+    /// # let table = UserTable::new("users", Flag::Always);
+    /// let table = table.phone("phone", Flag::NotNull("phone_verified_at"));
+    /// # let _ = table;
+    /// ```
+    pub fn phone(mut self, column: &str, verified: Flag) -> Self {
+        self.phone = Some(column.to_owned());
+        self.phone_verified = verified;
+        self
+    }
+
+    /// The address that the account had, verified, before the present one: it still gets the notice
+    /// of a changed password, and nothing else. `still` says for how long; a week is usual. Whoever
+    /// changes an address writes the old one here, in the same statement, and only if it was
+    /// verified.
+    ///
+    /// ```
+    /// # use password_reset_sqlx::{Flag, UserTable};
+    /// # let table = UserTable::new("users", Flag::Always);
+    /// let table = table.former_email("old_email", Flag::Sql("old_email_until > now()"));
+    /// # let _ = table;
+    /// ```
+    pub fn former_email(mut self, column: &str, still: Flag) -> Self {
+        self.former_email = Some(column.to_owned());
+        self.former_still = still;
         self
     }
 }
