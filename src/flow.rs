@@ -4,13 +4,14 @@
 //! in), `request` (somebody asks), `outgoing` (who gets what), `deliver` (a worker mints and
 //! mails), `hint` (letters without a link), `verify` (the link is opened), `code` (the same with a
 //! code that is typed), `complete` (the password is changed), `settle` (what follows, and what
-//! others left unfinished), `worker` (who does the waiting work), `operator` (revoking and purging,
-//! and acting for others).
+//! others left unfinished), `cancel` ("this wasn't me"), `worker` (who does the waiting work),
+//! `operator` (revoking and purging, and acting for others).
 //!
 //! Only this module awaits backends. Everything that can be decided without them is decided in
 //! pure functions elsewhere.
 
 mod builder;
+mod cancel;
 mod code;
 mod complete;
 mod deliver;
@@ -46,6 +47,7 @@ use crate::token::{Keyring, TokenRecord};
 use crate::wire::Fields;
 
 pub use builder::{BuildError, Builder, Danger, Limits, Parts, Retry};
+pub use cancel::{CancelError, Cancelable, Cancelled};
 pub use code::{CodeAccepted, CodeError, Codes, Redeemed, TextLimits};
 pub use complete::{CompleteError, Completed};
 pub use hint::{ExternalAccounts, Strangers};
@@ -218,7 +220,8 @@ impl ResetFlow {
         &self.core.site
     }
 
-    /// How long a link works from the moment it is mailed; also the life of a hand-off cookie.
+    /// How long a link that somebody asked for works from the moment it is mailed; also the life of
+    /// a hand-off cookie. Operators give theirs a life of its own.
     pub fn link_life(&self) -> Duration {
         self.core.settings.link_life
     }

@@ -50,6 +50,7 @@ fn a_request_makes_the_same_calls_for_everyone() {
                 "users.find",
                 "limiter.check",
                 "tokens.insert",
+                "tokens.find",
                 "queue.ack",
                 "queue.lease",
             ],

@@ -1,6 +1,11 @@
 //! First passwords: invited by an operator, or asked for where the service allows it (W68).
 
-#![allow(clippy::unwrap_used, reason = "tests may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests may panic"
+)]
 
 mod common;
 #[path = "support/facts.rs"]
@@ -171,9 +176,21 @@ fn an_invitation_dies_with_what_it_was_made_for() {
 /// W68: a reset that was asked for gives no password to an account that has lost its own.
 #[test]
 fn a_reset_link_is_no_invitation() {
-    let world = world(ExternalAccounts::FirstPassword);
-    let token = block_on(world.mailed("ada@example.com")).unwrap();
-    world.users.set_credential(&user("1"), Credential::External);
+    // A stamp that says nothing is the same to the epoch as no password; it is told apart all the
+    // same, in both directions.
+    for before in [credential(OLD_HASH), Credential::Stamp("".into())] {
+        let world = world(ExternalAccounts::FirstPassword);
+        world.users.set_credential(&user("1"), before);
+        let token = block_on(world.mailed("ada@example.com")).unwrap();
+        let none = Credential::External;
+        assert!(world.users.set_credential(&user("1"), none));
+        let dead = block_on(world.flow.verify(&token, &client()));
+        assert!(matches!(dead, Err(VerifyError::Invalid)));
+    }
+    let world = world(ExternalAccounts::Nothing);
+    let token = block_on(invited(&world));
+    let empty = Credential::Stamp("".into());
+    assert!(world.users.set_credential(&user("4"), empty));
     let dead = block_on(world.flow.verify(&token, &client()));
     assert!(matches!(dead, Err(VerifyError::Invalid)));
 }

@@ -1,6 +1,11 @@
 //! The notice of a changed password: to whom, saying what, and however long it takes (R71, R72).
 
-#![allow(clippy::unwrap_used, reason = "tests may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests may panic"
+)]
 
 mod common;
 #[path = "support/facts.rs"]

@@ -1,6 +1,11 @@
 //! Operators act for others: named in the trail, bounded, and without seeing a secret (R24, W69).
 
-#![allow(clippy::unwrap_used, reason = "tests may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests may panic"
+)]
 
 mod common;
 #[path = "support/facts.rs"]

@@ -1,6 +1,11 @@
 //! "You have no account here": off by default, and bounded where a service wants it (R12, W2).
 
-#![allow(clippy::unwrap_used, reason = "tests may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests may panic"
+)]
 
 mod common;
 #[path = "support/facts.rs"]

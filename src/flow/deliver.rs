@@ -2,6 +2,7 @@
 //!
 //! One path for everyone: look up, count, mint, store. Where there is no one to mail, the record is
 //! a *decoy*: same shape, same life, made by the same calls, for a token that nobody ever sees.
+//! Whether the account is paused is asked once the record is stored, also of a decoy.
 //! Only the mail itself differs, and it comes last.
 
 use std::time::Duration;
@@ -229,7 +230,6 @@ impl ResetFlow {
     ) -> Result<(), Undone> {
         let core = &self.core;
         let job = leased.job.id;
-        let failed = |backend, source| self.failed_in(job, backend, Step::Deliver, source);
         // A letter without a link stores what a letter that is not written stores.
         let holder = match &outgoing {
             Ok(outgoing) if outgoing.content.grant().is_some() => outgoing,
@@ -248,6 +248,23 @@ impl ResetFlow {
         if inserted == Insert::Full {
             outgoing = outgoing.and(Err(Withheld::LiveTokens));
         }
+        // Looked at behind the insert: who says "this wasn't me" writes the pause first and revokes
+        // then, so that either finds the other's.
+        let holder = outgoing
+            .as_ref()
+            .map_or(&record.user, |out| &out.account.id);
+        match self.paused(holder).await {
+            // What an operator starts is no request.
+            Ok(true) if !matches!(leased.job.task, Task::Start { .. }) => {
+                self.free(job, &record, Revocation::Disowned).await;
+                outgoing = outgoing.and(Err(Withheld::Paused));
+            }
+            Ok(_) => {}
+            Err(error) => {
+                self.free(job, &record, Revocation::Undelivered).await;
+                return Err(error.into());
+            }
+        }
 
         let outgoing = match outgoing {
             Ok(outgoing) => outgoing,
@@ -265,7 +282,7 @@ impl ResetFlow {
             }
             Content::NoAccount | Content::UseProvider => EventKind::HintSent,
         };
-        match self.mail(leased, &token, &outgoing).await {
+        match self.mail(leased, &token, &record, &outgoing).await {
             Ok(()) => {
                 event.kind = sent;
                 self.record(event);
@@ -279,13 +296,7 @@ impl ResetFlow {
                 // The link reached nobody: free its place for others. One that may have arrived
                 // stays, and so do older links, which did reach their owner (W40).
                 if !arrived {
-                    let selector = &record.selector;
-                    let freed = core
-                        .tokens
-                        .revoke(selector, self.now(), Revocation::Undelivered);
-                    if let Err(source) = freed.await {
-                        let _ = failed(Backend::Tokens, source);
-                    }
+                    self.free(job, &record, Revocation::Undelivered).await;
                 }
                 Err(undone)
             }
@@ -305,6 +316,14 @@ impl ResetFlow {
             life: settings.link_life,
         };
         self.issue(account, address, grant, settings.live).await
+    }
+
+    /// Revokes a token that nobody got.
+    pub(super) async fn free(&self, job: JobId, record: &TokenRecord, why: Revocation) {
+        let tokens = &self.core.tokens;
+        if let Err(source) = tokens.revoke(&record.selector, self.now(), why).await {
+            let _ = self.failed_in(job, Backend::Tokens, Step::Deliver, source);
+        }
     }
 
     /// Mints a token and stores its record: the same for a recipient and for a decoy.
@@ -358,15 +377,18 @@ impl ResetFlow {
         &self,
         leased: &LeasedJob,
         token: &LinkToken,
+        record: &TokenRecord,
         outgoing: &Outgoing,
     ) -> Result<(), Unsent> {
         let (core, site) = (&self.core, &self.core.site);
         let locale = outgoing.account.locale.as_deref();
+        let cancel = self.cancel_link(record.key, record.selector, &record.user);
         let (kind, letter) = match outgoing.content {
             Content::Link { grant, occasion } => {
                 let link = site.base().link(token);
                 let letter = core.templates.reset_link(&ResetLink {
                     occasion,
+                    cancel: cancel.as_ref(),
                     ..ResetLink::new(site, &link, grant.life, locale)
                 });
                 (Kind::ResetLink, letter)
@@ -397,7 +419,7 @@ impl ResetFlow {
             at,
             key,
             epoch,
-            token: _,
+            token,
             seen,
         } = &leased.job.task
         else {
@@ -418,10 +440,12 @@ impl ResetFlow {
         let mut event = flow.event(EventKind::NoticeSent);
         event.job = Some(leased.job.id);
         event.user = Some(user.clone());
+        let cancel = flow.cancel_link(*key, *token, user);
         let letter = core
             .templates
             .password_changed(&PasswordChanged {
                 seen: seen.as_ref(),
+                cancel: cancel.as_ref(),
                 ..PasswordChanged::new(&core.site, *at, locale.as_deref())
             })
             .map_err(|e| flow.failed_in(leased.job.id, Backend::Templates, Step::Notice, e))?;

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use secrecy::SecretString;
 
 use crate::account::{Address, InvalidText, bounded};
-use crate::token::{LINK_TOKEN_CHARS, LinkToken};
+use crate::token::{CancelToken, LINK_TOKEN_CHARS, LinkToken};
 
 const MAX_LINK_BASE_BYTES: usize = 512;
 const MAX_SERVICE_NAME_BYTES: usize = 64;
@@ -189,12 +189,25 @@ impl LinkBase {
     ///
     /// The link is as secret as its token.
     pub fn link(&self, token: &LinkToken) -> SecretString {
+        self.with(token.expose())
+    }
+
+    /// The same for "this wasn't me".
+    ///
+    /// # Security
+    ///
+    /// Whoever reads the link can cancel an account's resets, and nothing else.
+    pub fn cancel_link(&self, token: &CancelToken) -> SecretString {
+        self.with(token.expose())
+    }
+
+    fn with(&self, token: &str) -> SecretString {
         // At exact capacity: a string that grows leaves copies of the token behind, unwiped.
         let length = self.0.len() + QUERY.len() + LINK_TOKEN_CHARS;
         let mut link = String::with_capacity(length);
         link.push_str(&self.0);
         link.push_str(QUERY);
-        link.push_str(token.expose());
+        link.push_str(token);
         SecretString::from(link)
     }
 }
@@ -340,6 +353,7 @@ fn no_encoded_word(text: &str) -> Result<&str, InvalidSite> {
 pub struct Site {
     service_name: Box<str>,
     base: LinkBase,
+    cancel_page: Option<LinkBase>,
     support_contact: Box<str>,
     sender: Mailbox,
     reply_to: Option<Mailbox>,
@@ -372,10 +386,28 @@ impl Site {
         Ok(Self {
             service_name: no_encoded_word(name)?.into(),
             base,
+            cancel_page: None,
             support_contact: contact.into(),
             sender,
             reply_to: None,
         })
+    }
+
+    /// The page that "this wasn't me" leads to. Without one, mails carry no such link.
+    ///
+    /// ```
+    /// # use password_reset::account::Address;
+    /// # use password_reset::mail::{LinkBase, Mailbox, Site};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let reset = LinkBase::parse("https://app.example.org/reset")?;
+    /// # let sender = Mailbox::new(Address::parse("no-reply@app.example.org")?);
+    /// let site = Site::new("Example", reset, "support@app.example.org", sender)?
+    ///     .cancel_page(LinkBase::parse("https://app.example.org/reset/not-me")?);
+    /// # Ok(()) }
+    /// ```
+    pub fn cancel_page(mut self, page: LinkBase) -> Self {
+        self.cancel_page = Some(page);
+        self
     }
 
     /// Sends answers to another mailbox than the sender's.
@@ -392,6 +424,11 @@ impl Site {
     /// The page that links lead to.
     pub fn base(&self) -> &LinkBase {
         &self.base
+    }
+
+    /// The page that "this wasn't me" leads to, if there is one.
+    pub fn cancel_base(&self) -> Option<&LinkBase> {
+        self.cancel_page.as_ref()
     }
 
     /// Whom to contact.

@@ -97,23 +97,33 @@ impl Outbox {
         lock(&self.0).attempts
     }
 
-    /// Every link with a token in the text of a mail that was taken, oldest first.
+    /// The link that sets a password, of every mail with such a link that was taken, oldest first:
+    /// the first link with a token in the text.
     pub fn links(&self) -> Vec<String> {
         let state = lock(&self.0);
-        let words = state
-            .sent
-            .iter()
-            .flat_map(|sent| sent.text.split_whitespace());
-        words
-            .filter(|word| word.contains(TOKEN))
-            .map(str::to_owned)
-            .collect()
+        let first = |sent: &Sent| sent.links().next().filter(|_| sent.kind == Kind::ResetLink);
+        state.sent.iter().filter_map(first).collect()
     }
 
-    /// The token of the last link.
+    /// The link to "this wasn't me", of every mail with such a link that was taken, oldest first:
+    /// the other link with a token in the text.
+    pub fn cancel_links(&self) -> Vec<String> {
+        let state = lock(&self.0);
+        let other = |sent: &Sent| {
+            let own = usize::from(sent.kind == Kind::ResetLink);
+            sent.links().nth(own)
+        };
+        state.sent.iter().filter_map(other).collect()
+    }
+
+    /// The token of the last of [`links`](Self::links).
     pub fn last_token(&self) -> Option<String> {
-        let link = self.links().pop()?;
-        link.split_once(TOKEN).map(|(_, token)| token.to_owned())
+        token(&self.links().pop()?)
+    }
+
+    /// The token of the last of [`cancel_links`](Self::cancel_links).
+    pub fn last_cancel_token(&self) -> Option<String> {
+        token(&self.cancel_links().pop()?)
     }
 
     /// Forgets the mails and the number of attempts.
@@ -138,6 +148,17 @@ impl Outbox {
 }
 
 const TOKEN: &str = "?token=";
+
+fn token(link: &str) -> Option<String> {
+    link.split_once(TOKEN).map(|(_, token)| token.to_owned())
+}
+
+impl Sent {
+    fn links(&self) -> impl Iterator<Item = String> {
+        let words = self.text.split_whitespace();
+        words.filter(|word| word.contains(TOKEN)).map(str::to_owned)
+    }
+}
 
 #[async_trait]
 impl Mailer for Outbox {

@@ -39,6 +39,7 @@ pub struct Key {
     pub(crate) limit: HmacSha256,
     pub(crate) audit: HmacSha256,
     pub(crate) code: HmacSha256,
+    pub(crate) cancel: HmacSha256,
 }
 
 impl Key {
@@ -65,6 +66,7 @@ impl Key {
             limit: derive("limit")?,
             audit: derive("audit")?,
             code: derive("code")?,
+            cancel: derive("cancel")?,
         })
     }
 }
@@ -89,7 +91,8 @@ impl fmt::Debug for Key {
 /// the ring. To rotate, in three steps, each on every process before the next: add the new key as
 /// an older one; make it the active one; a link's life and 25 hours later, drop the old one. Until
 /// then the worker may still have to settle a change that a token of the old key made.
-/// Limiter buckets and pseudonyms follow the active key, so they start afresh at a rotation.
+/// Limiter buckets and pseudonyms follow the active key, so they start afresh at a rotation. A pause
+/// that an owner asked for ends early when the key it was made with is dropped.
 ///
 /// There is no default key: a key that ships with a library is known to everyone.
 ///
@@ -150,9 +153,12 @@ impl Keyring {
     }
 
     pub(crate) fn get(&self, id: KeyId) -> Option<&Key> {
-        std::iter::once(&self.active)
-            .chain(&self.older)
-            .find(|key| key.id == id)
+        self.all().find(|key| key.id == id)
+    }
+
+    /// The active key first.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Key> {
+        std::iter::once(&self.active).chain(&self.older)
     }
 }
 

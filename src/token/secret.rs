@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use secrecy::{ExposeSecret, SecretBox, SecretString};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::BoxError;
 use crate::random::{self, Random};
@@ -53,6 +53,15 @@ pub(crate) fn hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
 pub struct Verifier(SecretBox<[u8; VERIFIER_BYTES]>);
 
 impl Verifier {
+    /// The bytes, wiped where they came from.
+    pub(crate) fn take(bytes: &mut [u8; VERIFIER_BYTES]) -> Self {
+        let secret = SecretBox::init_with_mut(|kept: &mut [u8; VERIFIER_BYTES]| {
+            kept.copy_from_slice(bytes);
+        });
+        bytes.zeroize();
+        Self(secret)
+    }
+
     pub(crate) fn expose(&self) -> &[u8; VERIFIER_BYTES] {
         self.0.expose_secret()
     }
@@ -84,13 +93,17 @@ impl LinkToken {
     /// A token from the generator, with the halves that its record is made of.
     pub(crate) fn generate(random: &dyn Random) -> Result<(Self, PresentedToken), BoxError> {
         let raw = random::secret::<TOKEN_BYTES>(random)?;
-        let mut text = Zeroizing::new([0; LINK_TOKEN_CHARS]);
-        let text = Base64UrlUnpadded::encode(raw.as_ref(), text.as_mut())
-            .map_err(|_| "a token does not fit its buffer")?;
-        // `From<&str>` allocates exactly; nothing is left behind unwiped.
-        let token = Self(SecretString::from(text));
-        Ok((token, PresentedToken::split(&raw)))
+        Ok((Self(spell(&raw)?), PresentedToken::split(&raw)))
     }
+}
+
+/// The one spelling of a token.
+fn spell(raw: &[u8; TOKEN_BYTES]) -> Result<SecretString, BoxError> {
+    let mut text = Zeroizing::new([0; LINK_TOKEN_CHARS]);
+    let text = Base64UrlUnpadded::encode(raw, text.as_mut())
+        .map_err(|_| "a token does not fit its buffer")?;
+    // `From<&str>` allocates exactly; nothing is left behind unwiped.
+    Ok(SecretString::from(text))
 }
 
 impl fmt::Debug for LinkToken {
@@ -137,6 +150,15 @@ impl PresentedToken {
         let mut raw = Zeroizing::new([0; TOKEN_BYTES]);
         Base64UrlUnpadded::decode(text, raw.as_mut()).map_err(|_| Malformed)?;
         Ok(Self::split(&raw))
+    }
+
+    /// The text to put into a link.
+    pub(crate) fn spell(&self) -> Result<SecretString, BoxError> {
+        let mut raw = Zeroizing::new([0; TOKEN_BYTES]);
+        let (head, tail) = raw.split_at_mut(SELECTOR_BYTES);
+        head.copy_from_slice(&self.selector.0);
+        tail.copy_from_slice(self.verifier.expose());
+        spell(&raw)
     }
 
     fn split(raw: &[u8; TOKEN_BYTES]) -> Self {

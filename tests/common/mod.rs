@@ -171,13 +171,17 @@ impl World {
     }
 
     pub fn with(backends: Backends, change: impl FnOnce(Builder) -> Builder) -> Self {
+        Self::at(site(), backends, change)
+    }
+
+    pub fn at(site: Site, backends: Backends, change: impl FnOnce(Builder) -> Builder) -> Self {
         let users = accounts();
         let (outbox, clock) = (Outbox::default(), ManualClock::default());
         let (recorder, faults) = (Recorder::default(), Faults::default());
         let users_seam: Arc<dyn UserStore> = Arc::new(Faulty::sharing(users.clone(), &faults));
         let mailer: Arc<dyn Mailer> = Arc::new(Faulty::sharing(outbox.clone(), &faults));
         let builder = ResetFlow::builder(Parts {
-            site: site(),
+            site,
             keyring: keyring(),
             users: users_seam,
             tokens: Arc::new(Faulty::sharing(backends.tokens, &faults)),

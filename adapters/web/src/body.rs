@@ -71,6 +71,24 @@ pub(crate) struct ChooseJson {
     pub(crate) password: SecretString,
 }
 
+/// The button of "this wasn't me". The token is in the cookie.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CancelForm {
+    pub(crate) form: String,
+}
+
+/// The same for programs, which have no cookie.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CancelJson {
+    #[serde(deserialize_with = "secret")]
+    pub(crate) token: SecretString,
+    /// Absent is the service's own; `null` is not a number of hours.
+    #[serde(default, deserialize_with = "there")]
+    pub(crate) pause_hours: Option<u16>,
+}
+
 /// What a body says that it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Format {
@@ -132,6 +150,10 @@ pub(crate) fn token_of_query(query: &str) -> Option<Zeroizing<String>> {
 
 fn secret<'de, D: Deserializer<'de>>(field: D) -> Result<SecretString, D::Error> {
     String::deserialize(field).map(SecretString::from)
+}
+
+fn there<'de, D: Deserializer<'de>>(field: D) -> Result<Option<u16>, D::Error> {
+    u16::deserialize(field).map(Some)
 }
 
 /// Collects a body that arrives in pieces.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use password_reset::ResetFlow;
 use password_reset::error::BoxError;
+use password_reset::flow::Cancelable;
 use password_reset::mail::LinkBase;
 use password_reset::text::{Language, Texts};
 use sha2::{Digest, Sha256};
@@ -15,7 +16,7 @@ use crate::client::{Proxies, Told};
 use crate::forms::{FORM, missing};
 use crate::handoff::Handoff;
 use crate::origin::Origins;
-use crate::page::{Choose, Page, Render, Theme};
+use crate::page::{Cancel, Choose, Page, Render, Theme};
 use crate::paths::{self, Paths};
 use crate::problem::Problem;
 use crate::service::{ResetWeb, Shared};
@@ -32,6 +33,15 @@ pub enum BuildError {
     /// Two pages stand in one place; [`Paths::ask_at`] moves one of them.
     #[error("two pages have the path {0:?}")]
     Paths(String),
+    /// Links lead here, but those of "this wasn't me" lead somewhere else; see
+    /// [`Site::cancel_page`](password_reset::mail::Site::cancel_page) and [`Paths::cancel_at`].
+    #[error(
+        "mails link to {0:?} for \"this wasn't me\", and the page is at {1:?} of the same site"
+    )]
+    CancelPage(String, String),
+    /// A pause is longer than [`Cancelable::LONGEST_PAUSE`].
+    #[error("a pause is longer than 7 days")]
+    CancelPause,
     /// What is allowed as an origin is not `https://host` or `https://host:port`.
     #[error("{0:?} is not an origin on https")]
     Origin(String),
@@ -69,6 +79,7 @@ pub struct Builder {
     render: Box<dyn Render>,
     login: String,
     full_address: bool,
+    cancel_pause: Duration,
     body_timeout: Duration,
 }
 
@@ -84,11 +95,12 @@ impl Builder {
             render: Box::new(Theme::default()),
             login: "/login".to_owned(),
             full_address: false,
+            cancel_pause: Cancelable::PAUSE,
             body_timeout: BODY_TIMEOUT,
         }
     }
 
-    /// Where the pages are. Default: [`Paths::of`] the flow's own link base.
+    /// Where the pages are. Default: [`Paths::of_site`] of the flow's own site.
     pub fn paths(mut self, paths: Paths) -> Self {
         self.paths = Some(paths);
         self
@@ -144,6 +156,13 @@ impl Builder {
         self
     }
 
+    /// For how long an account's requests are paused when its owner says "this wasn't me", where a
+    /// program says nothing else. Default [`Cancelable::PAUSE`], a day; zero is no pause.
+    pub fn cancel_pause(mut self, pause: Duration) -> Self {
+        self.cancel_pause = pause;
+        self
+    }
+
     /// How long a body may take to arrive, 10 s by default.
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.body_timeout = timeout;
@@ -163,7 +182,11 @@ impl Builder {
         if self.body_timeout.is_zero() {
             return Err(BuildError::BodyTimeout);
         }
-        let base = self.flow.site().base();
+        if self.cancel_pause > Cancelable::LONGEST_PAUSE {
+            return Err(BuildError::CancelPause);
+        }
+        let site = self.flow.site();
+        let base = site.base();
         let https = base.is_https();
         let mut origins = Origins::new(base.origin());
         for origin in self.origins {
@@ -180,9 +203,17 @@ impl Builder {
                 _ => return Err(BuildError::Origin(origin)),
             }
         }
-        let paths = self.paths.unwrap_or_else(|| Paths::of(base));
+        let paths = self.paths.unwrap_or_else(|| Paths::of_site(site));
         if let Some(path) = paths.collision() {
             return Err(BuildError::Paths(path));
+        }
+        // Where links lead to a page of the application's own, this one is its own too.
+        let ours = site.cancel_base().filter(|_| paths.choose() == base.path());
+        if let Some(page) = ours
+            && (page.origin() != base.origin() || page.path() != paths.cancel())
+        {
+            let (page, path) = (page.as_str().to_owned(), paths.cancel().to_owned());
+            return Err(BuildError::CancelPage(page, path));
         }
         let web = ResetWeb {
             shared: Arc::new(Shared {
@@ -192,6 +223,8 @@ impl Builder {
                 told: Told::default(),
                 handoff: Handoff::new(https),
                 code_handoff: Handoff::of_code(https),
+                cancel_handoff: Handoff::of_cancel(https),
+                cancel_pause: self.cancel_pause,
                 texts: Arc::new(self.texts),
                 language: self.language,
                 style: versioned(&paths.style(), self.render.style()),
@@ -244,6 +277,11 @@ fn render_all(web: &ResetWeb) -> Result<(), BuildError> {
         Page::Done,
         choose(None, None),
         choose(Some("ada@example.com"), rejected.as_ref()),
+        Page::Cancel(Cancel {
+            form: FORM,
+            pause: web.shared.cancel_pause,
+        }),
+        Page::Cancelled,
     ];
     // A refused password, or code, is shown on its form.
     let alone = |problem: &&Problem| !problem.is_on_a_form();

@@ -5,7 +5,8 @@ use crate::page::{Page, View};
 /// The value of the hidden field on pages that are rendered to be looked at.
 pub(crate) const FORM: &str = "k3q9m1x7v5w2z8r4";
 
-/// What the form of a page lacks, if it is a page with a form. `choose` is rendered with [`FORM`].
+/// What the form of a page lacks, if it is a page with a form. `choose` and `cancel` are rendered
+/// with [`FORM`].
 pub(crate) fn missing(view: &View<'_>, html: &str) -> Option<String> {
     // Other engines than the built-in one escape slashes.
     let html = ["&#x2f;", "&#x2F;", "&#47;"]
@@ -14,10 +15,11 @@ pub(crate) fn missing(view: &View<'_>, html: &str) -> Option<String> {
     let (fields, path): (&[&str], _) = match view.page {
         Page::Ask => (&["identifier"], view.paths.ask().to_owned()),
         Page::Code { .. } => (&["code"], view.paths.code()),
-        Page::Choose(_) if !is_value(&html, FORM, |_| true) => {
+        Page::Choose(_) | Page::Cancel(_) if !is_value(&html, FORM, |_| true) => {
             return Some("field `form`".to_owned());
         }
         Page::Choose(_) => (&["form", "password"], view.paths.choose().to_owned()),
+        Page::Cancel(_) => (&["form"], view.paths.cancel().to_owned()),
         _ => return None,
     };
     let is_named = |field: &&&str| is_value(&html, field, |name| name == "name");

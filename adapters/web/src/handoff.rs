@@ -15,6 +15,9 @@ use zeroize::Zeroizing;
 const COOKIE: &str = "__Host-password-reset";
 /// Over plain http, on this machine only, browsers refuse the prefix.
 const LOOPBACK_COOKIE: &str = "password-reset";
+/// Of "this wasn't me": a cookie of its own, so that neither page ever sees the other's token.
+const CANCEL_COOKIE: &str = "__Host-password-reset-cancel";
+const LOOPBACK_CANCEL_COOKIE: &str = "password-reset-cancel";
 
 const CODE_COOKIE: &str = "__Host-password-reset-code";
 const LOOPBACK_CODE_COOKIE: &str = "password-reset-code";
@@ -54,6 +57,16 @@ impl Handoff {
     /// Keeps a handle for as long as its code can be good.
     pub(crate) fn keep_handle(&self, handle: &CodeHandle, life: Duration) -> String {
         self.cookie(&handle.to_string(), life)
+    }
+
+    /// For "this wasn't me".
+    pub(crate) fn of_cancel(https: bool) -> Self {
+        let name = if https {
+            CANCEL_COOKIE
+        } else {
+            LOOPBACK_CANCEL_COOKIE
+        };
+        Self { name, https }
     }
 
     /// The token in the request's cookie. Two such cookies are none: nobody knows whose is whose.
@@ -150,6 +163,23 @@ mod tests {
         for not_a_token in ["", "x", "A=B; Path=/", &"A".repeat(65)] {
             assert!(Handoff::new(true).keep(not_a_token, LIFE).is_none());
         }
+    }
+
+    /// W41: neither page reads the cookie of the other.
+    #[test]
+    fn w41_each_page_has_a_cookie_of_its_own() {
+        let (reset, cancel) = (Handoff::new(true), Handoff::of_cancel(true));
+        let both = "__Host-password-reset=abc; __Host-password-reset-cancel=xyz";
+        let token = |handoff: &Handoff| handoff.token(&cookies(&[both])).unwrap().to_string();
+        assert_eq!(
+            (token(&reset).as_str(), token(&cancel).as_str()),
+            ("abc", "xyz")
+        );
+        assert!(
+            Handoff::of_cancel(false)
+                .forget()
+                .starts_with("password-reset-cancel=;")
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod answer;
 pub mod axum;
 mod body;
 mod builder;
+mod cancel;
 mod client;
 mod codes;
 mod forms;
@@ -26,7 +27,7 @@ pub use client::{Forwarding, InvalidNetwork, Proxies};
 pub use headers::{
     CONTENT_SECURITY_POLICY, PAGE_HEADERS, STRICT_TRANSPORT_SECURITY, add_page_headers,
 };
-pub use page::{Choose, Page, Render, Theme, ThemeError, View};
+pub use page::{Cancel, Choose, Page, Render, Theme, ThemeError, View};
 pub use paths::{CHANGE_PASSWORD, InvalidPath, Paths};
 pub use problem::Problem;
 pub use service::ResetWeb;

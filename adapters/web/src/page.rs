@@ -32,6 +32,10 @@ pub enum Page<'a> {
     Choose(Choose<'a>),
     /// The password is changed.
     Done,
+    /// The button behind a good link of "this wasn't me".
+    Cancel(Cancel<'a>),
+    /// The account's resets are cancelled.
+    Cancelled,
     /// Something else; a dead link too.
     Problem(&'a Problem),
 }
@@ -54,6 +58,16 @@ pub struct Choose<'a> {
     pub second_factor: bool,
     /// Why the last password was refused.
     pub rejected: Option<&'a PasswordRejected>,
+}
+
+/// What the page of "this wasn't me" shows.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Cancel<'a> {
+    /// The value of the hidden field `form`, without which the form is refused.
+    pub form: &'a str,
+    /// For how long the account's requests will be paused.
+    pub pause: Duration,
 }
 
 /// A page with everything that it may show: plain data, none of it from the request (W70).
@@ -84,7 +98,8 @@ pub struct View<'a> {
 }
 
 impl View<'_> {
-    /// One word: `ask`, `sent`, `code`, `choose`, `done`, `dead`, or `problem`; the name of its template.
+    /// One word: `ask`, `sent`, `code`, `choose`, `done`, `cancel`, `cancelled`, `dead`, or
+    /// `problem`; the name of its template.
     pub fn name(&self) -> &'static str {
         match self.page {
             Page::Ask => "ask",
@@ -92,6 +107,8 @@ impl View<'_> {
             Page::Code { .. } => "code",
             Page::Choose(_) => "choose",
             Page::Done => "done",
+            Page::Cancel(_) => "cancel",
+            Page::Cancelled => "cancelled",
             Page::Problem(Problem::Invalid | Problem::Expired | Problem::LinkMissing) => "dead",
             Page::Problem(_) => "problem",
         }
@@ -137,6 +154,9 @@ impl View<'_> {
                 values.push(("min", choose.min.to_string()));
                 values.push(("max", choose.max.to_string()));
             }
+            Page::Cancel(cancel) => {
+                values.push(("span", self.texts.span(self.language, cancel.pause)?));
+            }
             Page::Problem(problem) => {
                 if let Some(wait) = problem.retry_after() {
                     values.push(("wait", self.texts.wait(self.language, wait)?));
@@ -167,9 +187,10 @@ fn fill(
 ///
 /// - Every value MUST be escaped for where it stands (W70).
 /// - The form of [`Page::Choose`] MUST post `password` and `form` to [`Paths::choose`], that of
-///   [`Page::Ask`] MUST post `identifier` to [`Paths::ask`], and that of [`Page::Code`] `code` to
-///   [`Paths::code`]. Where [`View::codes`] or [`View::sms`] say so, the form of [`Page::Ask`] may
-///   post `method` too: `link`, `code` or `sms`.
+///   [`Page::Ask`] MUST post `identifier` to [`Paths::ask`], that of [`Page::Code`] `code` to
+///   [`Paths::code`], and that of [`Page::Cancel`] `form` to [`Paths::cancel`]. Where
+///   [`View::codes`] or [`View::sms`] say so, the form of [`Page::Ask`] may post `method` too:
+///   `link`, `code` or `sms`.
 /// - MUST NOT load anything from another site: the page's policy forbids it anyway (R80).
 ///
 /// Every page is rendered once in each language when the service is built, so that a mistake is
@@ -200,8 +221,9 @@ pub trait Render: Send + Sync + 'static {
 /// | name | in | what |
 /// |---|---|---|
 /// | `page`, `title`, `lang`, `service`, `contact`, `login` | all | |
-/// | `paths.ask`, `.choose`, `.style`, `.script` | all | |
+/// | `paths.ask`, `.choose`, `.cancel`, `.style`, `.script` | all | |
 /// | `account`, `username`, `form`, `min`, `max`, `second_factor`, `violations` | `choose.html` | see [`Choose`] |
+/// | `form` | `cancel.html` | see [`Cancel`] |
 /// | `missing`, `excess`, each with `.one` and `.other` | `choose.html` | texts for the script |
 /// | `code` | `dead.html`, `problem.html` | [`Problem::code`] |
 ///
@@ -241,20 +263,22 @@ pub enum ThemeError {
     },
 }
 
-const TEMPLATES: [(&str, &str); 8] = [
+const TEMPLATES: [(&str, &str); 10] = [
     ("layout.html", include_str!("pages/layout.html")),
     ("ask.html", include_str!("pages/ask.html")),
     ("sent.html", include_str!("pages/sent.html")),
     ("code.html", include_str!("pages/code.html")),
     ("choose.html", include_str!("pages/choose.html")),
     ("done.html", include_str!("pages/done.html")),
+    ("cancel.html", include_str!("pages/cancel.html")),
+    ("cancelled.html", include_str!("pages/cancelled.html")),
     ("dead.html", include_str!("pages/dead.html")),
     ("problem.html", include_str!("pages/problem.html")),
 ];
 
 impl Theme {
     /// Puts another template in place of `layout.html`, `ask.html`, `sent.html`, `code.html`,
-    /// `choose.html`, `done.html`, `dead.html` or `problem.html`.
+    /// `choose.html`, `done.html`, `cancel.html`, `cancelled.html`, `dead.html` or `problem.html`.
     ///
     /// # Errors
     ///
@@ -325,6 +349,9 @@ impl Render for Theme {
                 values.insert("wrong", Value::from(wrong));
             }
             Page::Choose(choose) => values.extend(form(view, choose)?),
+            Page::Cancel(cancel) => {
+                values.insert("form", Value::from(cancel.form));
+            }
             Page::Problem(problem) => {
                 values.insert("code", Value::from(problem.code()));
             }
@@ -350,6 +377,7 @@ fn paths(view: &View<'_>) -> Value {
         ("ask", plain(view.paths.ask())),
         ("code", plain(&view.paths.code())),
         ("choose", plain(view.paths.choose())),
+        ("cancel", plain(view.paths.cancel())),
         ("style", plain(view.style)),
         ("script", plain(view.script)),
     ]))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use password_reset::mail::LinkBase;
+use password_reset::mail::{LinkBase, Site};
 
 /// Where password managers look for the page that changes a password (R84).
 pub const CHANGE_PASSWORD: &str = "/.well-known/change-password";
@@ -19,6 +19,7 @@ const MAX_PATH_BYTES: usize = 256;
 /// let paths = Paths::of(&LinkBase::parse("https://app.example.com/account/new-password").unwrap());
 /// assert_eq!(paths.choose(), "/account/new-password");
 /// assert_eq!(paths.ask(), "/account/forgot-password");
+/// assert_eq!(paths.cancel(), "/account/new-password/not-me");
 ///
 /// let paths = Paths::under("/auth").unwrap();
 /// assert_eq!(paths.choose(), "/auth/reset-password");
@@ -28,6 +29,7 @@ const MAX_PATH_BYTES: usize = 256;
 pub struct Paths {
     ask: String,
     choose: String,
+    cancel: String,
     stripped: String,
 }
 
@@ -57,13 +59,25 @@ pub(crate) enum Route {
     Code,
     Choose,
     Done,
+    Cancel,
+    Cancelled,
     Style,
     Script,
     ChangePassword,
 }
 
 impl Paths {
-    /// The page that links lead to, and `forgot-password` beside it. The default.
+    /// The page that links lead to, `forgot-password` beside it, and the page of "this wasn't me"
+    /// where the site says that it is. The default.
+    pub fn of_site(site: &Site) -> Self {
+        let mut paths = Self::of(site.base());
+        if let Some(page) = site.cancel_base() {
+            page.path().clone_into(&mut paths.cancel);
+        }
+        paths
+    }
+
+    /// The page that links lead to, `forgot-password` beside it, and `not-me` below it.
     pub fn of(base: &LinkBase) -> Self {
         let choose = base.path();
         let folder = below(choose)
@@ -72,11 +86,13 @@ impl Paths {
         Self {
             ask: format!("{folder}/forgot-password"),
             choose: choose.to_owned(),
+            cancel: format!("{}/not-me", below(choose)),
             stripped: String::new(),
         }
     }
 
-    /// `forgot-password` and `reset-password` under a path; under `/` it is `""`.
+    /// `forgot-password`, `reset-password` and `reset-password/not-me` under a path; under `/` it is
+    /// `""`.
     ///
     /// For services whose links lead to a page of their own, which then posts JSON here.
     ///
@@ -93,6 +109,7 @@ impl Paths {
         Ok(Self {
             ask: format!("{path}/forgot-password"),
             choose: format!("{path}/reset-password"),
+            cancel: format!("{path}/reset-password/not-me"),
             stripped: String::new(),
         })
     }
@@ -110,6 +127,20 @@ impl Paths {
         Ok(self)
     }
 
+    /// Puts the page of "this wasn't me" somewhere else. The links in the mails lead to where the
+    /// [`Site`] says, which has to be the same.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPath`] for what is not a plain path.
+    pub fn cancel_at(mut self, path: &str) -> Result<Self, InvalidPath> {
+        if !is_plain(path) {
+            return Err(InvalidPath::not_plain(path));
+        }
+        path.clone_into(&mut self.cancel);
+        Ok(self)
+    }
+
     /// The beginning that a proxy, or a router that nests this one, takes off every path before it
     /// arrives here. Paths without it arrive as they are.
     ///
@@ -118,17 +149,21 @@ impl Paths {
     ///
     /// # Errors
     ///
-    /// [`InvalidPath`] for what is not a plain path, or not the beginning of both pages' paths.
+    /// [`InvalidPath`] for what is not a plain path, or not the beginning of the paths of all
+    /// three pages.
     pub fn stripped(mut self, prefix: &str) -> Result<Self, InvalidPath> {
         let prefix = below(prefix);
         let begins = |path: &str| {
             path.strip_prefix(prefix)
                 .is_some_and(|rest| rest.starts_with('/'))
         };
-        if !begins(&self.ask) || !begins(&self.choose) {
+        if ![&self.ask, &self.choose, &self.cancel]
+            .into_iter()
+            .all(|path| begins(path))
+        {
             return Err(InvalidPath {
                 path: prefix.to_owned(),
-                wanted: "the beginning of the paths of both pages",
+                wanted: "the beginning of the paths of all pages",
             });
         }
         prefix.clone_into(&mut self.stripped);
@@ -160,6 +195,16 @@ impl Paths {
         format!("{}/done", below(&self.choose))
     }
 
+    /// The page of "this wasn't me".
+    pub fn cancel(&self) -> &str {
+        &self.cancel
+    }
+
+    /// The page that says that the resets are cancelled.
+    pub fn cancelled(&self) -> String {
+        format!("{}/done", below(&self.cancel))
+    }
+
     /// The style sheet.
     pub fn style(&self) -> String {
         format!("{}/style.css", below(&self.choose))
@@ -173,7 +218,8 @@ impl Paths {
     /// Lines for `robots.txt`: nothing here is for search engines (R79). Without any token, which
     /// would be an invitation.
     pub fn robots(&self) -> String {
-        format!("Disallow: {}\nDisallow: {}\n", self.ask, self.choose)
+        let pages = [&self.ask, &self.choose, &self.cancel];
+        pages.map(|page| format!("Disallow: {page}\n")).concat()
     }
 
     /// Every path as it arrives here, for a router.
@@ -184,6 +230,8 @@ impl Paths {
             self.code(),
             self.choose.clone(),
             self.done(),
+            self.cancel.clone(),
+            self.cancelled(),
             self.style(),
             self.script(),
         ];
@@ -202,12 +250,14 @@ impl Paths {
     }
 
     pub(crate) fn route(&self, path: &str) -> Option<Route> {
-        const ROUTES: [Route; 8] = [
+        const ROUTES: [Route; 10] = [
             Route::Ask,
             Route::Sent,
             Route::Code,
             Route::Choose,
             Route::Done,
+            Route::Cancel,
+            Route::Cancelled,
             Route::Style,
             Route::Script,
             Route::ChangePassword,
@@ -279,6 +329,8 @@ mod tests {
             assert_eq!(paths.route(choose), Some(Route::Choose));
             assert_eq!(paths.route(ask), Some(Route::Ask));
             assert_eq!(paths.route(done), Some(Route::Done));
+            assert_eq!(paths.route(paths.cancel()), Some(Route::Cancel));
+            assert_eq!(paths.route(&paths.cancelled()), Some(Route::Cancelled));
             assert_eq!(paths.route(CHANGE_PASSWORD), Some(Route::ChangePassword));
             assert_eq!(paths.route("/nowhere"), None);
         }
@@ -351,7 +403,7 @@ mod tests {
         let paths = Paths::under("/auth").unwrap();
         assert_eq!(
             paths.stripped("/au").unwrap_err().to_string(),
-            "\"/au\" is not the beginning of the paths of both pages"
+            "\"/au\" is not the beginning of the paths of all pages"
         );
     }
 }

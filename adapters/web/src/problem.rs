@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use password_reset::flow::{CompleteError, RequestError, VerifyError};
+use password_reset::flow::{CancelError, CompleteError, RequestError, VerifyError};
 use password_reset::password::{Context, PasswordRejected, Policy};
 
 /// An answer that is not what was asked for. None depends on whether an account exists: those that
@@ -173,6 +173,17 @@ impl From<VerifyError> for Problem {
             VerifyError::Expired => Self::Expired,
             VerifyError::InProgress => Self::InUse,
             VerifyError::RateLimited { retry_after } => Self::RateLimited { retry_after },
+            _ => Self::Unavailable,
+        }
+    }
+}
+
+impl From<CancelError> for Problem {
+    fn from(error: CancelError) -> Self {
+        match error {
+            CancelError::Invalid => Self::Invalid,
+            CancelError::PauseTooLong => Self::Malformed,
+            CancelError::RateLimited { retry_after } => Self::RateLimited { retry_after },
             _ => Self::Unavailable,
         }
     }

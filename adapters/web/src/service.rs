@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) told: Told,
     pub(crate) handoff: Handoff,
     pub(crate) code_handoff: Handoff,
+    pub(crate) cancel_handoff: Handoff,
+    pub(crate) cancel_pause: Duration,
     pub(crate) texts: Arc<Texts>,
     pub(crate) language: Language,
     pub(crate) render: Box<dyn Render>,
@@ -169,8 +171,8 @@ impl ResetWeb {
         }
         let post = match (&request.method, route) {
             (&Method::GET | &Method::HEAD, _) => false,
-            (&Method::POST, Route::Ask | Route::Code | Route::Choose) => true,
-            (_, Route::Ask | Route::Code | Route::Choose) => {
+            (&Method::POST, Route::Ask | Route::Code | Route::Choose | Route::Cancel) => true,
+            (_, Route::Ask | Route::Code | Route::Choose | Route::Cancel) => {
                 return Err(Problem::MethodNotAllowed {
                     allow: "GET, HEAD, POST",
                 });
@@ -187,6 +189,7 @@ impl ResetWeb {
             return match route {
                 Route::Ask => self.ask(format.parse(body)?, visitor).await,
                 Route::Code => self.redeem(format, &request.headers, body, visitor).await,
+                Route::Cancel => self.cancel(format, &request.headers, body, visitor).await,
                 _ => self.choose(format, &request.headers, body, visitor).await,
             };
         }
@@ -200,6 +203,8 @@ impl ResetWeb {
             Route::Code => Ok(self.type_code(&request.headers, visitor)),
             Route::Done => Ok(self.page(StatusCode::OK, Page::Done, visitor.language)),
             Route::Choose => self.open(request, visitor).await,
+            Route::Cancel => self.open_cancel(request, visitor).await,
+            Route::Cancelled => Ok(self.page(StatusCode::OK, Page::Cancelled, visitor.language)),
             Route::Style => Ok(Answer::file(
                 "text/css; charset=utf-8",
                 self.shared.render.style(),
@@ -363,7 +368,7 @@ impl ResetWeb {
         }
     }
 
-    fn problem(&self, problem: &Problem, visitor: &Visitor) -> Answer {
+    pub(crate) fn problem(&self, problem: &Problem, visitor: &Visitor) -> Answer {
         // No page but the form says why a password or a code was refused, and who sent JSON has no
         // form.
         let json = visitor.json || problem.is_on_a_form();

@@ -114,6 +114,20 @@ impl ResetFlow {
             self.record(event);
             return Ok(());
         };
+        // Looked at behind the insert, as with links.
+        let holder = recipient
+            .as_ref()
+            .map_or(&record.user, |(account, _)| &account.id);
+        match self.paused(holder).await {
+            Ok(false) => {}
+            Ok(true) => {
+                self.free(leased.job.id, &record, Revocation::Disowned)
+                    .await;
+                recipient = recipient.and(Err(Withheld::Paused));
+            }
+            // The next try finds the record, which nobody was told of.
+            Err(error) => return Err(error.into()),
+        }
         let (account, destination) = match recipient {
             Ok(recipient) => recipient,
             Err(why) => {
@@ -141,11 +155,8 @@ impl ResetFlow {
                 self.record(event);
                 // The next try sends the same code, so its record stays for it.
                 if matches!(undone, Undone::Never) && !arrived {
-                    let why = Revocation::Undelivered;
-                    let freed = self.core.tokens.revoke(&record.selector, self.now(), why);
-                    if let Err(source) = freed.await {
-                        let _ = self.failed_code(leased, Backend::Tokens, source);
-                    }
+                    self.free(leased.job.id, &record, Revocation::Undelivered)
+                        .await;
                 }
                 Err(undone)
             }
@@ -282,7 +293,12 @@ impl ResetFlow {
         let valid_for = record.expires_at.since(now);
         let code: SecretString = code_of(key, &record.selector, codes.digits);
         let locale = account.locale.as_deref();
-        let facts = ResetCode::new(&core.site, &code, valid_for, locale);
+        let cancel = self.cancel_link(record.key, record.selector, &record.user);
+        let mut facts = ResetCode::new(&core.site, &code, valid_for, locale);
+        // Not in a text message, which is short and holds no link.
+        facts.cancel = cancel
+            .as_ref()
+            .filter(|_| matches!(destination, Destination::Address(_)));
         match destination {
             Destination::Address(address) => {
                 let letter = core.templates.reset_code(&facts);

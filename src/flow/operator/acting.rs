@@ -97,8 +97,10 @@ impl From<Withheld> for OperatorError {
 /// it before you come here.
 ///
 /// Mails of operators are counted for each account, under the same quota as those that were asked
-/// for and apart from them: neither can use up the other's. They are subject to no limit on
-/// identifiers or sources.
+/// for and apart from them: neither can use up the other's. Beyond it nothing is
+/// mailed, and the trail says so. They are subject to no limit on identifiers or sources. A link
+/// takes one of the account's places ([`Live`](crate::store::Live)) for as long as it lives, an
+/// invitation for a week perhaps; [`revoke`](Operator::revoke) frees them all.
 ///
 /// ```
 /// # #[cfg(feature = "testing")]
@@ -133,8 +135,7 @@ impl Operator {
     /// from the moment it is mailed: 1 second to 24 hours.
     ///
     /// A worker mails it, and looks at the account once more. It is mailed also when the account's
-    /// places are filled with links that others asked for; only operators' own links, five beyond
-    /// [`Live`](crate::store::Live), fill those places.
+    /// places are filled with links that others asked for: operators have five more.
     ///
     /// [`Occasion::Operator`]: crate::mail::Occasion::Operator
     ///

@@ -190,6 +190,11 @@ impl Render for Plain {
                 paths.choose().replace('/', "&#x2F;"),
                 choose.form
             ),
+            Page::Cancel(cancel) => format!(
+                "<form action={}><input name=form value={}>",
+                paths.cancel(),
+                cancel.form
+            ),
             _ => format!("{} {}", view.name(), view.title()?),
         };
         Ok(html.replace(self.without.unwrap_or("nothing"), ""))
@@ -275,6 +280,11 @@ fn a_form_without_what_it_needs_is_found_at_start(front: Front) {
         (
             "&#x2F;reset",
             "the page \"choose\" has no form that posts to `/reset`",
+        ),
+        ("name=form ", "the page \"cancel\" has no field `form`"),
+        (
+            "/not-me",
+            "the page \"cancel\" has no form that posts to `/reset/not-me`",
         ),
     ] {
         let plain = Plain {

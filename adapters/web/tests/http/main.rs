@@ -31,6 +31,7 @@ mod world;
 
 mod blind;
 mod bodies;
+mod cancel;
 mod codes;
 mod headers;
 mod journey;

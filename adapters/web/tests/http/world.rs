@@ -30,6 +30,8 @@ pub(crate) const ASK: &str = "/forgot-password";
 pub(crate) const SENT: &str = "/forgot-password/sent";
 pub(crate) const CHOOSE: &str = "/reset";
 pub(crate) const DONE: &str = "/reset/done";
+pub(crate) const CANCEL: &str = "/reset/not-me";
+pub(crate) const CANCELLED: &str = "/reset/not-me/done";
 pub(crate) const HTTPS: &str = "https://app.example.com/reset";
 pub(crate) const LOOPBACK: &str = "http://localhost:3000/reset";
 pub(crate) const JSON: [(&str, &str); 2] = [
@@ -94,6 +96,7 @@ impl Setup {
 
     pub(crate) fn start(self, front: Front) -> World {
         let users = accounts();
+        let not_me = format!("{}/not-me", self.base.trim_end_matches('/'));
         let (outbox, clock) = (Outbox::default(), ManualClock::default());
         let faults = Plans::default();
         let limiter: Arc<dyn RateLimiter> = if self.limited {
@@ -112,7 +115,8 @@ impl Setup {
                 "support@example.com",
                 Mailbox::new(Address::parse("noreply@example.com").unwrap()),
             )
-            .unwrap(),
+            .unwrap()
+            .cancel_page(LinkBase::parse(&not_me).unwrap()),
             keyring: Keyring::new(Key::new(KeyId(1), &[7; 32]).unwrap()),
             users: Arc::new(Faulty::sharing(users_seam, &faults.users)),
             tokens: Arc::new(Faulty::sharing(tokens, &faults.tokens)),

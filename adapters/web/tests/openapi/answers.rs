@@ -17,6 +17,7 @@ use crate::world::{DENIED, GOOD, GUARDED, World};
 const ASK: &str = "/forgot-password";
 const CODE: &str = "/forgot-password/code";
 const CHOOSE: &str = "/reset-password";
+const CANCEL: &str = "/reset-password/not-me";
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Lets nobody in.
@@ -83,7 +84,7 @@ async fn every_documented_answer_is_given_and_no_other() {
         reader.refuse(&world, method.clone(), CHOOSE, &Problem::InUse);
     }
 
-    for path in [ASK, CODE, CHOOSE] {
+    for path in [ASK, CODE, CHOOSE, CANCEL] {
         let long = "a".repeat(MAX_BODY_BYTES + 1);
         reader.send(&world, post(path, FORM), &long).await;
         reader.send(&world, post(path, FORM), "").await;
@@ -171,7 +172,61 @@ async fn every_documented_answer_is_given_and_no_other() {
         reader.refuse(&world, Method::POST, CHOOSE, &problem);
     }
 
+    cancel(&mut reader, &world, &closed).await;
     assert_eq!(reader.seen(), &reader.documented());
+}
+
+/// The answers of "this wasn't me".
+async fn cancel(reader: &mut Reader, world: &World, closed: &World) {
+    let with_cookie = |request: Builder, token: &str| {
+        request.header(
+            header::COOKIE,
+            format!("__Host-password-reset-cancel={token}"),
+        )
+    };
+    let nobody = "A".repeat(64);
+    for method in [Method::GET, Method::HEAD] {
+        let open = |query: &str| {
+            let request = Request::builder().method(&method);
+            request.uri(format!("{CANCEL}{query}"))
+        };
+        let token = world.not_me("dan").await;
+        reader
+            .send(world, open(&format!("?token={token}")), "")
+            .await;
+        reader.send(world, open("?token=nonsense"), "").await;
+        reader.send(world, with_cookie(open(""), &token), "").await;
+        reader.send(world, with_cookie(open(""), &nobody), "").await;
+        reader.send(closed, with_cookie(open(""), &token), "").await;
+        world.faults.always_fail();
+        reader.send(world, with_cookie(open(""), &token), "").await;
+        world.faults.heal();
+    }
+    let json = |token: &str, hours: i64| {
+        serde_json::json!({ "token": token, "pause_hours": hours }).to_string()
+    };
+    let good = world.not_me("finn").await;
+    for (token, hours) in [(&nobody, 1), (&good, -1), (&good, 169), (&good, 168)] {
+        reader
+            .send(world, post(CANCEL, JSON), &json(token, hours))
+            .await;
+    }
+    reader
+        .send(closed, post(CANCEL, JSON), &json(&nobody, 1))
+        .await;
+    let (token, seal) = world.opened_not_me("gus").await;
+    let by_form = || with_cookie(post(CANCEL, FORM), &token);
+    reader
+        .send(world, post(CANCEL, FORM), &format!("form={seal}"))
+        .await;
+    reader.send(world, by_form(), "form=another").await;
+    world.faults.always_fail();
+    reader.send(world, by_form(), &format!("form={seal}")).await;
+    world.faults.heal();
+    // It can be repeated, as a program and as a browser.
+    reader.send(world, by_form(), &format!("form={seal}")).await;
+    let unknown = with_cookie(post(CANCEL, FORM), &nobody);
+    reader.send(world, unknown, "form=another").await;
 }
 
 #[tokio::test]

@@ -49,6 +49,10 @@ async fn configuration(world: &World) -> String {
     for link in 0..LINKS {
         tokens.push(world.token(&format!("user{link}")).await);
     }
+    // Some of them for the other page: each page gets tokens of both, as in life.
+    for link in 0..LINKS / 4 {
+        tokens.push(world.not_me(&format!("other{link}")).await);
+    }
     // The cookies of some browsers, and the forms that go with all but one, whose link stays good.
     let (mut kept, mut seals) = (vec![world.token("reader").await], Vec::new());
     for browser in 0..4 {
@@ -56,17 +60,26 @@ async fn configuration(world: &World) -> String {
         kept.push(token);
         seals.push(seal);
     }
+    let (mut disowned, mut buttons) = (Vec::new(), Vec::new());
+    for browser in 0..4 {
+        let (token, seal) = world.opened_not_me(&format!("owner{browser}")).await;
+        disowned.push(token);
+        buttons.push(seal);
+    }
+    seals.extend(buttons);
     format!(
         r#"
 [dictionaries]
 tokens = {{ values = {tokens:?} }}
 kept = {{ values = {kept:?} }}
 seals = {{ values = {seals:?} }}
+disowned = {{ values = {disowned:?} }}
 passwords = {{ values = [{GOOD:?}, "short"] }}
 
 [parameters]
 "query.token" = {{ dictionary = "tokens", probability = 0.3 }}
 "cookie.__Host-password-reset" = {{ dictionary = "kept", probability = 0.5 }}
+"cookie.__Host-password-reset-cancel" = {{ dictionary = "disowned", probability = 0.5 }}
 "body.token" = {{ dictionary = "tokens", probability = 0.5 }}
 "body.form" = {{ dictionary = "seals", probability = 0.5 }}
 "body.password" = {{ dictionary = "passwords", probability = 0.5 }}
@@ -76,6 +89,12 @@ passwords = {{ values = [{GOOD:?}, "short"] }}
 include-path = "/reset-password"
 include-method = "POST"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "3xx", "403", "404", "409", "422"]
+
+# A token of the right type may still be nobody's, and a form that of another link.
+[[operations]]
+include-path = "/reset-password/not-me"
+include-method = "POST"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "3xx", "404", "409"]
 "#
     )
 }

@@ -66,23 +66,24 @@ impl SmsSender for Swallow {
 
 impl World {
     pub(crate) fn new(limiter: impl RateLimiter, limits: Limits) -> Self {
-        let (users, clock, faults) = Default::default();
-        let outbox = Outbox::default();
+        let (users, clock, faults, outbox) = Default::default();
+        let page = |path: &str| LinkBase::parse(&format!("https://app.example.com{path}")).unwrap();
         let tokens = Faulty::sharing(MemoryTokens::default(), &faults);
         let flow = ResetFlow::builder(Parts {
             // On https, as the document says, whatever the tests come by.
             site: Site::new(
                 "Example",
-                LinkBase::parse("https://app.example.com/reset-password").unwrap(),
+                page("/reset-password"),
                 "support@example.com",
                 Mailbox::new(Address::parse("noreply@example.com").unwrap()),
             )
-            .unwrap(),
+            .unwrap()
+            .cancel_page(page("/reset-password/not-me")),
             keyring: Keyring::new(Key::new(KeyId(1), &[7; 32]).unwrap()),
             users: Arc::new(MemoryUsers::clone(&users)),
             tokens: Arc::new(tokens),
             queue: Arc::new(MemoryQueue::default()),
-            mailer: Arc::new(outbox.clone()),
+            mailer: Arc::new(Outbox::clone(&outbox)),
             limiter: Arc::new(limiter),
         })
         .hashing(HashPool::new(InsecureHasher).unwrap())
@@ -107,13 +108,28 @@ impl World {
 
     /// A good token of a fresh account.
     pub(crate) async fn token(&self, user: &str) -> String {
+        let (account, address) = self.account(user);
+        let token = issue(&self.flow, &account, &address).await.unwrap();
+        token.expose().to_owned()
+    }
+
+    /// A token of a fresh account that cancels.
+    pub(crate) async fn not_me(&self, user: &str) -> String {
+        let (_, address) = self.account(user);
+        let typed = Identifier::parse(address.as_str()).unwrap();
+        self.flow.request(&typed, &Client::unknown()).await.unwrap();
+        self.clock.advance(Duration::from_secs(3));
+        self.flow.worker().run_due().await;
+        self.outbox.last_cancel_token().unwrap()
+    }
+
+    fn account(&self, user: &str) -> (Account, Address) {
         let address = Address::parse(&format!("{user}@example.com")).unwrap();
         let hash = PasswordHash::parse("$insecure$00$the-hash-before").unwrap();
         let account = Account::new(UserId::parse(user).unwrap(), Credential::Password(hash))
             .verified(address.clone());
         self.users.add(account.clone());
-        let token = issue(&self.flow, &account, &address).await.unwrap();
-        token.expose().to_owned()
+        (account, address)
     }
 
     /// The handle of a code of a fresh account, and the code.
@@ -138,14 +154,26 @@ impl World {
     /// The same, opened in a browser: the token in its cookie, and the hidden field of its form.
     pub(crate) async fn opened(&self, user: &str) -> (String, String) {
         let token = self.token(user).await;
-        let request = Request::get("/reset-password")
-            .header("cookie", format!("__Host-password-reset={token}"))
+        let cookie = format!("__Host-password-reset={token}");
+        (token, self.seal("/reset-password", cookie).await)
+    }
+
+    /// The same with a token that cancels.
+    pub(crate) async fn opened_not_me(&self, user: &str) -> (String, String) {
+        let token = self.not_me(user).await;
+        let cookie = format!("__Host-password-reset-cancel={token}");
+        (token, self.seal("/reset-password/not-me", cookie).await)
+    }
+
+    async fn seal(&self, path: &str, cookie: String) -> String {
+        let request = Request::get(path)
+            .header("cookie", cookie)
             .body("")
             .unwrap();
         let page = self.web.respond(request, None).await.into_body();
         let page = std::str::from_utf8(&page).unwrap();
         let (_, rest) = page.split_once("name=\"form\" value=\"").unwrap();
         let (seal, _) = rest.split_once('"').unwrap();
-        (token, seal.to_owned())
+        seal.to_owned()
     }
 }
