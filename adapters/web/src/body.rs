@@ -1,17 +1,21 @@
 //! Reading bodies: bounded, and not one field more than was asked for.
 
+use std::cmp::Ordering;
+
 use http::HeaderMap;
 use http::header;
 use password_reset::secrecy::SecretString;
 use percent_encoding::percent_decode;
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer};
+use serde::de::{DeserializeOwned, Deserializer, Error};
 use zeroize::Zeroizing;
 
 use crate::problem::Problem;
 
 /// The longest body that is read, in bytes.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
+/// The hours of the longest pause, a week.
+const MAX_PAUSE_HOURS: u16 = 7 * 24;
 /// What is read of a larger body and thrown away.
 #[cfg(any(feature = "axum", feature = "actix"))]
 const MAX_WASTE_BYTES: usize = 16 * 1024 * 1024;
@@ -85,7 +89,7 @@ pub(crate) struct CancelJson {
     #[serde(deserialize_with = "secret")]
     pub(crate) token: SecretString,
     /// Absent is the service's own; `null` is not a number of hours.
-    #[serde(default, deserialize_with = "there")]
+    #[serde(default, deserialize_with = "hours")]
     pub(crate) pause_hours: Option<u16>,
 }
 
@@ -152,8 +156,14 @@ fn secret<'de, D: Deserializer<'de>>(field: D) -> Result<SecretString, D::Error>
     String::deserialize(field).map(SecretString::from)
 }
 
-fn there<'de, D: Deserializer<'de>>(field: D) -> Result<Option<u16>, D::Error> {
-    u16::deserialize(field).map(Some)
+/// A whole number of hours within bounds. To JSON 24 and 24.0 are the same number.
+fn hours<'de, D: Deserializer<'de>>(field: D) -> Result<Option<u16>, D::Error> {
+    let given = f64::deserialize(field)?;
+    let same = |hours: &u16| f64::from(*hours).partial_cmp(&given) == Some(Ordering::Equal);
+    let hours = (0..=MAX_PAUSE_HOURS).find(same);
+    hours
+        .map(Some)
+        .ok_or_else(|| D::Error::custom("no number of hours"))
 }
 
 /// Collects a body that arrives in pieces.

@@ -72,9 +72,10 @@ async fn main() -> Result<(), BoxError> {
     // From the configuration, never from a request's `Host`. A site's begins with `https://`; the
     // library refuses plain http that leaves this machine.
     let base = LinkBase::parse(&format!("http://{address}/reset-password"))?;
+    let not_me = LinkBase::parse(&format!("http://{address}/reset-password/not-me"))?;
     let sender = Mailbox::new(Address::parse("no-reply@example.com")?);
     let flow = ResetFlow::builder(Parts {
-        site: Site::new("Example", base, "support@example.com", sender)?,
+        site: Site::new("Example", base, "support@example.com", sender)?.cancel_page(not_me),
         // Links die with the program. A site's keys are with its other secrets, and never in the
         // database: whoever can write there could make links.
         keyring: Keyring::ephemeral()?,

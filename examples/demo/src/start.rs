@@ -111,6 +111,7 @@ impl Demo {
         if base.path() != RESET {
             return Err(format!("the demo's page is at {RESET}: --link-base must end so").into());
         }
+        let not_me = LinkBase::parse(&format!("{}/not-me", base.as_str()))?;
         let mailbox = Mailbox::new(&base, &not_me, flags.mail_dir)?;
         let redis = match &flags.redis {
             Some(url) => Some(redis::connect(url, &flags.redis_prefix).await?),
@@ -131,7 +132,8 @@ impl Demo {
                 base,
                 "support@example.com",
                 Sender::new(Address::parse("no-reply@example.com")?),
-            )?,
+            )?
+            .cancel_page(not_me),
             keyring: keys::keyring(database.key_file.as_deref())?,
             users: Arc::clone(&users),
             tokens: Arc::new(backend.clone()),

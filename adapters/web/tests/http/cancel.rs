@@ -140,6 +140,9 @@ fn a_program_cancels_with_json(front: Front) {
     assert!(!is_mailed(&world, ADA));
     let longer = json!({ "token": token, "pause_hours": 169 });
     assert_eq!(post_json(&mut program, CANCEL, &longer).status, 400);
+    let whole = format!("{{\"token\":\"{token}\",\"pause_hours\":24.0}}");
+    let whole = program.send("POST", CANCEL, &JSON, whole.as_bytes());
+    assert_eq!(whole.status, 200, "to JSON the same number as 24");
     // For no time at all: links are cancelled, and that is all.
     let token = not_me(&world, "eve@example.com");
     let link = world.outbox.last_token().unwrap();

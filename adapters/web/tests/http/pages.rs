@@ -2,7 +2,7 @@
 
 use crate::client::{Browser, Reply};
 use crate::server::Front;
-use crate::world::{ADA, ASK, CHOOSE, DONE, NEW, SENT, Setup, World, choose};
+use crate::world::{ADA, ASK, CANCEL, CANCELLED, CHOOSE, DONE, NEW, SENT, Setup, World, choose};
 
 suite!(
     r80_no_page_holds_a_script_a_style_or_another_site,
@@ -32,6 +32,12 @@ fn pages(world: &World) -> Vec<Reply> {
     world.faults.tokens.always_fail();
     pages.push(browser.get(CHOOSE));
     world.faults.tokens.heal();
+    let token = world.outbox.last_cancel_token().unwrap();
+    browser
+        .get(&format!("{CANCEL}?token={token}"))
+        .leads_to(CANCEL);
+    pages.push(browser.get(CANCEL));
+    pages.push(browser.get(CANCELLED));
     pages
 }
 
@@ -216,6 +222,6 @@ fn all_pages_together_are_small(front: Front) {
     all.push(browser.get("/reset/style.css"));
     all.push(browser.get("/reset/script.js"));
     let bytes: usize = all.iter().map(|reply| reply.body.len()).sum();
-    assert!(all.len() == 12 && bytes < 30_000, "{bytes} bytes");
-    assert!(!all[10].body.contains("@font-face"));
+    assert!(all.len() == 14 && bytes < 30_000, "{bytes} bytes");
+    assert!(!all[12].body.contains("@font-face"));
 }
