@@ -21,7 +21,7 @@ export const DONE = "/reset-password/done";
 export const CANCEL = "/reset-password/not-me";
 export const CANCELLED = "/reset-password/not-me/done";
 
-const PATIENCE = 15_000;
+const PATIENCE = 30_000;
 
 /**
  * Runs the steps of a test in a browser with a fresh profile. Afterwards no page may have loaded
@@ -33,7 +33,7 @@ export async function test(steps) {
     console.error("it hangs");
     process.exit(1);
   };
-  setTimeout(hangs, 60_000).unref();
+  setTimeout(hangs, 240_000).unref();
   const browser = await chromium.launch(launch());
   const world = new World(browser);
   try {
