@@ -108,6 +108,12 @@ async fn acts(flags: &[&str], world: &World, sessions: impl AsyncFn() -> i64) {
     let folder = File::new("operator-key");
     let key = folder.0.join("app.key");
     std::fs::write(&key, [7; 32]).unwrap();
+    let command = format!("resume 1 --actor grace --key-file {}", key.display());
+    let told_of = told(flags, &command).await;
+    assert_eq!(
+        told_of,
+        "requests for 1 were not paused, and are answered\n"
+    );
     let mails = world.outbox.attempts();
     for (account, first) in [("1", ""), ("4", " --first")] {
         let command = format!(
@@ -175,6 +181,7 @@ async fn an_operator_acts_for_others_on_a_sqlite_file() {
     let expected = [
         ("authn_token_revoked", "info", 1),
         ("password_reset_link_handed_over", "critical", 2),
+        ("password_reset_resumed", "info", 1),
         ("password_reset_started_by_operator", "info", 3),
         ("session_ended_by_operator", "info", 2),
     ];
@@ -182,7 +189,7 @@ async fn an_operator_acts_for_others_on_a_sqlite_file() {
     assert_eq!(done, expected);
     let all = "SELECT count(*) FROM password_reset_audit";
     let all: i64 = sqlx::query_scalar(all).fetch_one(&pool).await.unwrap();
-    assert_eq!(all, 8);
+    assert_eq!(all, 9);
 }
 
 #[tokio::test]

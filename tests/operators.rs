@@ -53,11 +53,12 @@ fn token_of(link: &str) -> &str {
 type Acted = Result<(), OperatorError>;
 
 /// Every act there is.
-async fn acts(operator: &Operator, id: &UserId) -> [(&'static str, Acted); 7] {
+async fn acts(operator: &Operator, id: &UserId) -> [(&'static str, Acted); 8] {
     let danger = operator.danger();
     [
         ("start_reset", operator.start_reset(id, HOUR).await),
         ("invite", operator.invite(id, HOUR).await),
+        ("resume", operator.resume(id).await),
         ("revoke", operator.revoke(id).await.map(|_| ())),
         ("end_sessions", operator.end_sessions(id).await),
         ("force_reset", operator.force_reset(id, HOUR).await),

@@ -48,6 +48,17 @@ pub(crate) enum Act {
     /// Revokes all links, ends all sessions, and has a new link mailed. The old password stays good
     /// until the owner has chosen a new one.
     ForceReset(Link),
+    /// Answers an account's requests again, whose owner said "this wasn't me".
+    Resume {
+        #[command(flatten)]
+        who: Who,
+        /// The application's active key: at least 32 bytes.
+        #[arg(long, value_name = "PATH")]
+        key_file: PathBuf,
+        /// The number of that key.
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        key_id: u32,
+    },
     /// Prints a link that is not mailed. Whoever sees it owns the account.
     DangerLink {
         #[command(flatten)]
@@ -114,7 +125,7 @@ pub(crate) async fn act<D: Driver>(
         let parts = (users, stores.tokens, stores.queue);
         flow(parts, stores.audit, base, keyring)
     };
-    // Only a link that is printed needs the application's keys: its worker has them for the others.
+    // Only a printed link, and a pause, need the application's keys: its worker has them for the rest.
     let unused = || -> Result<_, BoxError> {
         let base = LinkBase::parse("https://unused.example.com/")?;
         Ok((base, Keyring::ephemeral()?))
@@ -151,6 +162,22 @@ pub(crate) async fn act<D: Driver>(
                 out,
                 "links are dead, sessions have ended, and a link will be mailed to the owner of {}; \
                 the old password stays good until then",
+                who.user
+            )?;
+        }
+        Act::Resume {
+            who,
+            key_file,
+            key_id,
+        } => {
+            let key = Key::new(KeyId(key_id), &fs::read(key_file)?)?;
+            let operator = flow(unused()?.0, Keyring::new(key))?.operator(who.actor);
+            let paused = operator.is_paused(&who.user).await?;
+            operator.resume(&who.user).await?;
+            let was = if paused { "were" } else { "were not" };
+            writeln!(
+                out,
+                "requests for {} {was} paused, and are answered",
                 who.user
             )?;
         }

@@ -36,7 +36,7 @@ const DAY_MICROS: i64 = 24 * HOUR_MICROS;
 /// one that is still in the day before, too.
 const SKEW: Duration = Duration::from_secs(60);
 /// How often one day's pause can be ended and begun again. A pause ends on a full hour, so without
-/// [`ResetFlow::resume`] a day needs 24.
+/// an operator's [`resume`](crate::flow::Operator::resume) a day needs 24.
 const ROUNDS: u32 = 64;
 
 /// Why nothing was cancelled, or not everything.
@@ -256,24 +256,14 @@ impl ResetFlow {
         }
     }
 
-    /// Answers an account's requests again before the end of its pause. Ask the flow of the
-    /// account's tenant.
-    ///
-    /// # Errors
-    ///
-    /// The token store failed; the pause may stand.
-    pub async fn resume(&self, user: &UserId) -> Result<(), BackendError> {
+    /// Ends an account's pause before its time.
+    pub(super) async fn end_pause(&self, user: &UserId) -> Result<(), BoxError> {
         for key in self.core.keyring.all() {
-            let owner = self.pause_owner(key, user);
-            let owner = owner.map_err(|e| self.failed(Backend::Tokens, Step::Operate, e))?;
+            let owner = self.pause_owner(key, user)?;
             let (now, why) = (self.now(), Revocation::Requested);
             let ended = self.core.tokens.revoke_all(&owner, Reach::All, now, why);
-            let ended = ended.await;
-            ended.map_err(|e| self.failed(Backend::Tokens, Step::Operate, e))?;
+            ended.await?;
         }
-        let mut event = self.event(EventKind::Resumed);
-        event.user = Some(user.clone());
-        self.record(event);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use password_reset::ResetFlow;
-use password_reset::audit::{EventKind, Withheld};
+use password_reset::audit::{Actor, EventKind, Withheld};
 use password_reset::flow::{CancelError, Cancelable, Cancelled};
 use password_reset::memory::MemoryTokens;
 use password_reset::store::TokenStore;
@@ -23,6 +23,10 @@ async fn world() -> (World, String) {
     world.mailed(ADA).await.unwrap();
     let token = world.outbox.last_cancel_token().unwrap();
     (world, token)
+}
+
+fn actor() -> Actor {
+    Actor::parse("grace, ticket 7").unwrap()
 }
 
 async fn pause(world: &World, token: &str, span: Duration) -> Result<Cancelled, CancelError> {
@@ -117,12 +121,22 @@ fn an_account_is_resumed_and_paused_again_on_the_same_day() {
         for _ in 0..10 {
             pause(&world, &token, 2 * DAY).await.unwrap();
             assert_eq!(world.mailed(ADA).await, None);
-            world.flow.resume(&user("1")).await.unwrap();
+            world
+                .flow
+                .operator(actor())
+                .resume(&user("1"))
+                .await
+                .unwrap();
             assert!(world.mailed(ADA).await.is_some());
         }
         // The day after is resumed too, and paused again by the last one.
         pause(&world, &token, DAY).await.unwrap();
-        world.flow.resume(&user("1")).await.unwrap();
+        world
+            .flow
+            .operator(actor())
+            .resume(&user("1"))
+            .await
+            .unwrap();
         world.clock.advance(DAY - HOUR);
         assert!(world.mailed(ADA).await.is_some());
         let resumed = |kind| kind == EventKind::Resumed;
@@ -137,7 +151,12 @@ fn a_day_has_an_end_to_its_rounds() {
         let (world, token) = world().await;
         for _ in 0..64 {
             pause(&world, &token, HOUR).await.unwrap();
-            world.flow.resume(&user("1")).await.unwrap();
+            world
+                .flow
+                .operator(actor())
+                .resume(&user("1"))
+                .await
+                .unwrap();
             world.clock.advance(Duration::from_secs(2));
         }
         let link = world.mailed(ADA).await.unwrap();
@@ -166,7 +185,12 @@ fn a_pause_is_of_one_account() {
         // Revoking an account's tokens, as an operator may, does not end it; resuming another
         // account neither.
         world.flow.revoke_all(&user("1")).await.unwrap();
-        world.flow.resume(&user("6")).await.unwrap();
+        world
+            .flow
+            .operator(actor())
+            .resume(&user("6"))
+            .await
+            .unwrap();
         assert_eq!(world.mailed(ADA).await, None);
     });
 }
@@ -221,7 +245,12 @@ fn a_pause_takes_no_place() {
             assert_eq!(world.mailed(ADA).await, None);
         }
         assert_eq!(withheld(&world), 10);
-        world.flow.resume(&user("1")).await.unwrap();
+        world
+            .flow
+            .operator(actor())
+            .resume(&user("1"))
+            .await
+            .unwrap();
         for _ in 0..3 {
             assert!(world.mailed(ADA).await.is_some());
         }
@@ -258,7 +287,7 @@ fn r90_a_pause_survives_a_rotation() {
         assert!(!mailed(&new, &outbox, &clock).await);
         // The token of the old key is still good, and resuming reaches the old pause.
         assert!(new.look_at_cancel(&token, &client()).await.is_ok());
-        new.resume(&user("1")).await.unwrap();
+        new.operator(actor()).resume(&user("1")).await.unwrap();
         assert!(mailed(&new, &outbox, &clock).await);
     });
 }

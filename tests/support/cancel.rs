@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use password_reset::ResetFlow;
 use password_reset::account::{Account, Address, Client, Credential, Identifier, UserId};
+use password_reset::audit::Actor;
 use password_reset::flow::{CancelError, Cancelable, Cancelled, Limits, Parts};
 use password_reset::limit::{Quota, Unlimited};
 use password_reset::mail::{LinkBase, Mailbox, Site};
@@ -18,6 +19,10 @@ use tokio::task::JoinSet;
 const SPREAD: Duration = Duration::from_secs(3);
 const RACERS: usize = 16;
 const RACES: usize = 10;
+
+fn actor() -> Actor {
+    Actor::parse("grace, ticket 7").unwrap()
+}
 
 /// One process: its flow, and the mails that it sent.
 #[derive(Clone)]
@@ -118,7 +123,7 @@ where
         one.clock.advance(2 * Cancelable::PAUSE);
     }
     // Resumed, and paused again on the same day.
-    other.flow.resume(&ada()).await.unwrap();
+    other.flow.operator(actor()).resume(&ada()).await.unwrap();
     assert!(one.is_mailed().await);
     let until = one.cancel(&token, Cancelable::PAUSE).await.unwrap();
     let until = until.paused_until.unwrap();
@@ -165,7 +170,7 @@ where
     assert!(one.is_mailed().await);
     let token = one.outbox.last_cancel_token().unwrap();
     for _ in 0..RACES {
-        one.flow.resume(&ada()).await.unwrap();
+        one.flow.operator(actor()).resume(&ada()).await.unwrap();
         one.ask().await;
         let (sender, canceler) = (one.clone(), other.clone());
         let sending = tokio::spawn(async move { sender.flow.worker().run_due().await });

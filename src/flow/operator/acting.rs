@@ -175,6 +175,30 @@ impl Operator {
         self.revoke_all(user).await
     }
 
+    /// Answers the account's requests again before the end of the pause that its owner asked for
+    /// with "this wasn't me".
+    ///
+    /// # Errors
+    ///
+    /// [`OperatorError::NoAccount`], or [`OperatorError::Unavailable`]; then the pause may stand.
+    pub async fn resume(&self, user: &UserId) -> Result<(), OperatorError> {
+        self.account(user).await?;
+        let ended = self.flow.end_pause(user).await;
+        ended.map_err(|e| self.failed(user, Backend::Tokens, e))?;
+        self.flow.record(self.event(user, EventKind::Resumed));
+        Ok(())
+    }
+
+    /// Whether the account's requests are paused at this moment.
+    ///
+    /// # Errors
+    ///
+    /// As for [`resume`](Self::resume).
+    pub async fn is_paused(&self, user: &UserId) -> Result<bool, OperatorError> {
+        self.account(user).await?;
+        Ok(self.flow.paused(user).await?)
+    }
+
     /// Ends all sessions and grants of the account (R89).
     ///
     /// # Errors
@@ -350,7 +374,11 @@ impl OperatorDanger<'_> {
         let (operator, flow) = (self.operator, &self.operator.flow);
         let (account, address) = operator.mailable(user, grant).await?;
         // Beside the owner's links, also where a newer link would end older ones.
-        let live = flow.core.settings.live.beside(super::OPERATORS_ROOM);
+        let live = flow
+            .core
+            .settings
+            .live_links()
+            .beside(super::OPERATORS_ROOM);
         let (token, record) = self.issue(&account, &address, grant, live).await?;
         let mut event = operator.event(user, EventKind::LinkHandedOver);
         event.token = Some(record.selector);

@@ -1,17 +1,9 @@
 //! "This wasn't me": from the link in the mail to the pause.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use password_reset::ResetFlow;
-use password_reset::account::Address;
-use password_reset::flow::{Cancelable, Parts};
-use password_reset::limit::Unlimited;
-use password_reset::mail::{LinkBase, Mailbox, Site};
-use password_reset::memory::{MemoryQueue, MemoryTokens};
-use password_reset::testing::{MemoryUsers, Outbox};
-use password_reset::token::Keyring;
-use password_reset_web::{BuildError, PAGE_HEADERS, Paths, ResetWeb};
+use password_reset::flow::Cancelable;
+use password_reset_web::PAGE_HEADERS;
 use serde_json::json;
 
 use crate::client::{Browser, FORM, Reply};
@@ -36,17 +28,16 @@ suite!(
     the_accounts_language_is_spoken,
     a_failing_store_is_told_and_the_button_can_be_pressed_again,
     w11_r81_the_token_is_in_one_set_cookie_and_nowhere_else,
-    the_pause_is_configured,
 );
 
 /// The token in the last mail to this account that cancels.
-fn not_me(world: &World, identifier: &str) -> String {
+pub(crate) fn not_me(world: &World, identifier: &str) -> String {
     world.token(identifier);
     world.outbox.last_cancel_token().unwrap()
 }
 
 /// A browser that has opened this link, and the hidden field of its form.
-fn at_the_button(world: &World, token: &str) -> (Browser, String) {
+pub(crate) fn at_the_button(world: &World, token: &str) -> (Browser, String) {
     let mut browser = world.browser();
     browser
         .get(&format!("{CANCEL}?token={token}"))
@@ -57,7 +48,7 @@ fn at_the_button(world: &World, token: &str) -> (Browser, String) {
 }
 
 /// Whether a request is answered by a mail.
-fn is_mailed(world: &World, identifier: &str) -> bool {
+pub(crate) fn is_mailed(world: &World, identifier: &str) -> bool {
     world.clock.advance(Duration::from_secs(3_600));
     let before = world.outbox.links().len();
     let mut browser = world.browser();
@@ -501,79 +492,4 @@ fn w11_r81_the_token_is_in_one_set_cookie_and_nowhere_else(front: Front) {
     for reply in &replies {
         assert!(holds(reply).is_empty(), "{reply:?}");
     }
-}
-
-fn the_pause_is_configured(front: Front) {
-    let pause = Duration::from_secs(2 * 86_400);
-    let setup = Setup::default().web(move |web| web.cancel_pause(pause));
-    let world = setup.start(front);
-    let (mut browser, form) = at_the_button(&world, &not_me(&world, ADA));
-    let page = browser.get(CANCEL).body;
-    assert!(
-        page.contains("2 days") || page.contains("48 hours"),
-        "{page}"
-    );
-    browser.post(CANCEL, &[("form", &form)]).leads_to(CANCELLED);
-    world
-        .clock
-        .advance(Cancelable::PAUSE + Duration::from_secs(7_200));
-    assert!(!is_mailed(&world, ADA));
-    world.clock.advance(Cancelable::PAUSE);
-    assert!(is_mailed(&world, ADA));
-}
-
-/// A flow whose mails link to this page.
-fn flow(cancel_page: &str) -> ResetFlow {
-    let sender = Mailbox::new(Address::parse("noreply@example.com").unwrap());
-    let base = LinkBase::parse(HTTPS).unwrap();
-    let site = Site::new("Example", base, "support@example.com", sender).unwrap();
-    ResetFlow::builder(Parts {
-        site: site.cancel_page(LinkBase::parse(cancel_page).unwrap()),
-        keyring: Keyring::ephemeral().unwrap(),
-        users: Arc::new(MemoryUsers::default()),
-        tokens: Arc::new(MemoryTokens::default()),
-        queue: Arc::new(MemoryQueue::default()),
-        mailer: Arc::new(Outbox::default()),
-        limiter: Arc::new(Unlimited),
-    })
-    .build()
-    .unwrap()
-}
-
-/// What the mails link to is what is served, on this very site.
-#[test]
-fn a_page_that_the_mails_do_not_link_to_is_found_at_start() {
-    let web = ResetWeb::builder(flow("https://app.example.com/not-me"));
-    assert_eq!(web.build().unwrap().paths().cancel(), "/not-me");
-    let of = || Paths::of(&LinkBase::parse(HTTPS).unwrap());
-    for (page, paths) in [
-        ("https://evil.example.com/reset/not-me", None),
-        ("http://localhost:3000/reset/not-me", None),
-        ("https://app.example.com/not-me", Some(of())),
-        ("https://app.example.com/reset/not-me/", Some(of())),
-        (
-            "https://app.example.com/reset/not-me",
-            Some(of().cancel_at("/not-me").unwrap()),
-        ),
-    ] {
-        let mut builder = ResetWeb::builder(flow(page));
-        if let Some(paths) = paths {
-            builder = builder.paths(paths);
-        }
-        let error = builder.build().unwrap_err();
-        assert!(matches!(error, BuildError::CancelPage(..)), "{error:?}");
-        assert!(error.to_string().contains(page), "{error}");
-    }
-    // Links that lead to pages of the application's own are its own.
-    let paths = Paths::under("/api").unwrap();
-    let web = ResetWeb::builder(flow("https://app.example.com/not-me"));
-    assert!(web.paths(paths).build().is_ok());
-    let taken = of().cancel_at("/reset/done").unwrap();
-    let web = ResetWeb::builder(flow("https://app.example.com/reset/done"));
-    let error = web.paths(taken).build().unwrap_err();
-    assert!(matches!(error, BuildError::Paths(_)), "{error:?}");
-    let long = Cancelable::LONGEST_PAUSE + Duration::from_secs(1);
-    let web = ResetWeb::builder(flow("https://app.example.com/reset/not-me"));
-    let error = web.cancel_pause(long).build().unwrap_err();
-    assert!(matches!(error, BuildError::CancelPause), "{error:?}");
 }

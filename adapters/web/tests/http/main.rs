@@ -32,6 +32,7 @@ mod world;
 mod blind;
 mod bodies;
 mod cancel;
+mod cancel_built;
 mod codes;
 mod headers;
 mod journey;
