@@ -1,7 +1,9 @@
 // The whole way with the keyboard alone; what a screen reader is told on it.
 
 import assert from "node:assert/strict";
-import { ADA, ASK, CHOOSE, DONE, NEW, OLD, REFUSED, SENT, SITE, leadsOn, test } from "./world.mjs";
+import {
+  ADA, ASK, CHOOSE, DONE, NEW, OLD, REFUSED, SENT, SITE, TYPE, leadsOn, mistyped, test,
+} from "./world.mjs";
 
 await test(async (world) => {
   const page = await (await world.context()).newPage();
@@ -87,4 +89,30 @@ await test(async (world) => {
   await page.keyboard.type(OLD);
   await pressAndWait("Enter", "/login");
   assert.equal(await page.getByRole("alert").count(), 1);
+
+  // With a code.
+  await page.goto(SITE + ASK);
+  await at("textbox", "E-mail address");
+  await page.keyboard.type(ADA);
+  await press("Tab");
+  await at("button", "Mail me a link");
+  await press("Tab");
+  await at("button", "Mail me a code instead");
+  await pressAndWait("Space", TYPE);
+  assert.match(await page.getByRole("status").innerText(), /a code is on its way/);
+  const code = (await world.mails(1, "reset_code"))[0].codes[0];
+  const empty = await at("textbox", "Code");
+  assert.match(empty.description, /^8 digits; spaces do not matter/);
+  assert(empty.required && empty.invalid !== "true");
+  await page.keyboard.type(mistyped(code));
+  await press("Tab");
+  await at("button", "Continue");
+  await pressAndWait("Enter", TYPE);
+  assert.match(await page.getByRole("alert").innerText(), /^This code is not right/);
+  const again = await at("textbox", "Code");
+  assert.equal(again.invalid, "true");
+  assert.match(again.description, /^This code is not right.*8 digits/s);
+  await page.keyboard.type(code);
+  await pressAndWait("Enter", CHOOSE);
+  await at("textbox", "New password");
 });

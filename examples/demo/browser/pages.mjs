@@ -1,9 +1,13 @@
 // A walk through every page.
 
-import { ADA, ASK, DONE, NEW, REFUSED, SENT, SITE, choose } from "./world.mjs";
+import {
+  ADA, ASK, CANCELLED, DONE, NEW, REFUSED, SENT, SITE, choose, mistyped, typeCode,
+} from "./world.mjs";
 
 /** Has the form of a token, and is none. */
 const NO_TOKEN = "A".repeat(64);
+
+let walks = 0;
 
 /**
  * Goes once through all pages with the two newest links, and calls `look(name, page)` at each.
@@ -21,11 +25,15 @@ export async function everyPage(world, context, look) {
   await at("ask", SITE + ASK);
   const before = (await world.mails(0)).length;
   await page.locator("#identifier").fill(ADA);
-  await page.locator("main form button").click();
+  await page.locator("main form button").first().click();
   await page.waitForURL(SITE + SENT);
   await at("sent");
   const first = (await world.mails(before + 1)).at(-1).links[0];
   const second = await world.ask();
+  const code = await world.askForCode(page);
+  await at("code");
+  await typeCode(page, mistyped(code));
+  await at("code refused");
   await at("mailbox", `${SITE}/dev/mailbox`);
 
   // This browser has opened no link; then one that is none.
@@ -44,5 +52,13 @@ export async function everyPage(world, context, look) {
   await choose(tab, `${NEW} ${before}`);
   await tab.close();
   await at("done", SITE + DONE);
+
+  // Of another account each time: no mail comes to this one for a while.
+  const letter = await world.letter(`user-${walks++}@example.com`);
+  await world.click(page, letter.cancel_links[0]);
+  await at("cancel");
+  await page.locator("main form button").click();
+  await page.waitForURL(SITE + CANCELLED);
+  await at("cancelled");
   await page.close();
 }

@@ -1,17 +1,7 @@
 // What opens a link before its owner does, such as a mail scanner, spends nothing.
 
 import assert from "node:assert/strict";
-import { DONE, NEW, SITE, choose, test, title } from "./world.mjs";
-
-/** Follows a link without a browser, with or without the cookie that it is given. */
-async function scan(link, method, cookies) {
-  const first = await fetch(link, { method, redirect: "manual" });
-  assert.equal(first.status, 303);
-  const cookie = first.headers.get("set-cookie").split(";")[0];
-  const next = new URL(first.headers.get("location"), SITE);
-  const second = await fetch(next, { method, headers: cookies ? { cookie } : {} });
-  assert.equal(second.status, cookies ? 200 : 404);
-}
+import { DONE, NEW, SITE, choose, scan, test, title } from "./world.mjs";
 
 await test(async (world) => {
   const link = await world.ask();

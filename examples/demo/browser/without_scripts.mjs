@@ -7,7 +7,7 @@ await test(async (world) => {
   const page = await (await world.context({ javaScriptEnabled: false })).newPage();
   await page.goto(SITE + ASK);
   await page.getByLabel("E-mail").fill(ADA);
-  await page.getByRole("button").click();
+  await page.getByRole("button", { name: "Mail me a link" }).click();
   await page.waitForURL(SITE + SENT);
   await world.click(page, (await world.mails(1))[0].links[0]);
 

@@ -6,7 +6,7 @@ import { chromium } from "playwright-core";
 
 /** The demo's address. */
 export const SITE = process.env.DEMO_SITE;
-/** The only account, and its password at the start. */
+/** Whose password it is, and what it is at the start. */
 export const ADA = "ada@example.com";
 export const OLD = process.env.DEMO_PASSWORD;
 export const NEW = "a quiet harbour at dawn";
@@ -15,10 +15,13 @@ export const REFUSED = "aaaaaaaaaaaaaaaaaaaa";
 
 export const ASK = "/forgot-password";
 export const SENT = "/forgot-password/sent";
+export const TYPE = "/forgot-password/code";
 export const CHOOSE = "/reset-password";
 export const DONE = "/reset-password/done";
+export const CANCEL = "/reset-password/not-me";
+export const CANCELLED = "/reset-password/not-me/done";
 
-const PATIENCE = 15_000;
+const PATIENCE = 30_000;
 
 /**
  * Runs the steps of a test in a browser with a fresh profile. Afterwards no page may have loaded
@@ -30,7 +33,7 @@ export async function test(steps) {
     console.error("it hangs");
     process.exit(1);
   };
-  setTimeout(hangs, 60_000).unref();
+  setTimeout(hangs, 240_000).unref();
   const browser = await chromium.launch(launch());
   const world = new World(browser);
   try {
@@ -119,25 +122,37 @@ export class World {
     this.#complaints = [];
   }
 
-  /** All mails, once there are so many. */
-  async mails(count) {
+  /** All mails of one kind, once there are so many. */
+  async mails(count, kind = "reset_link") {
     for (const end = Date.now() + PATIENCE; ; ) {
-      const mails = await (await fetch(`${SITE}/dev/mailbox.json`)).json();
+      const all = await (await fetch(`${SITE}/dev/mailbox.json`)).json();
+      const mails = all.filter((mail) => mail.kind === kind);
       if (mails.length >= count) return mails;
-      assert(Date.now() < end, `${mails.length} mails of ${count}`);
+      assert(Date.now() < end, `${mails.length} mails of ${count}, ${kind}`);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
 
-  /** Asks for a link, without the browser. */
-  async ask() {
+  /** Asks for a link, without the browser; answers the mail. */
+  async letter(identifier = ADA) {
     const before = await this.mails(0);
-    await fetch(SITE + ASK, {
-      method: "POST",
-      body: new URLSearchParams({ identifier: ADA }),
-      redirect: "manual",
-    });
-    return (await this.mails(before.length + 1)).at(-1).links[0];
+    await request({ identifier });
+    return (await this.mails(before.length + 1)).at(-1);
+  }
+
+  /** The same; answers the link. */
+  async ask() {
+    return (await this.letter()).links[0];
+  }
+
+  /** Asks for a code on the page, which then is the one to type it on; answers the code. */
+  async askForCode(page) {
+    const before = await this.mails(0, "reset_code");
+    await page.goto(SITE + ASK);
+    await page.locator("#identifier").fill(ADA);
+    await page.locator("button[value=code]").click();
+    await page.waitForURL(SITE + TYPE);
+    return (await this.mails(before.length + 1, "reset_code")).at(-1).codes[0];
   }
 
   /** Clicks the link in a mail program, which is another site. */
@@ -146,13 +161,13 @@ export class World {
     this.mailPage ??= await this.#startMailProgram();
     await page.goto(this.mailPage);
     await page.getByRole("link").click();
-    await page.waitForURL(SITE + CHOOSE);
+    await page.waitForURL(SITE + new URL(link).pathname);
   }
 
   async #startMailProgram() {
     this.mailServer = createServer((request, response) => {
       response.setHeader("Content-Type", "text/html; charset=utf-8");
-      response.end(`<title>Mail</title><a href="${this.#newest}">Choose a new password</a>`);
+      response.end(`<title>Mail</title><a href="${this.#newest}">The link</a>`);
     });
     await new Promise((resolve) => this.mailServer.listen(0, "127.0.0.1", resolve));
     this.mailServer.unref();
@@ -160,19 +175,46 @@ export class World {
   }
 
   /** Logs in; answers whether that worked. */
-  async logIn(page, password) {
+  async logIn(page, password, who = ADA) {
     await page.goto(`${SITE}/login`);
-    await page.getByLabel("E-mail address").fill(ADA);
+    await page.getByLabel("E-mail address").fill(who);
     await page.getByLabel("Password").fill(password);
     await leadsOn(page, () => page.getByRole("button", { name: "Log in" }).click());
     return (await page.getByText("You are logged in as").count()) === 1;
   }
 }
 
+/** Sends the form of the page that asks whose password it is, without the browser. */
+export async function request(fields) {
+  const body = new URLSearchParams(fields);
+  return fetch(SITE + ASK, { method: "POST", body, redirect: "manual" });
+}
+
+/** Follows a link without a browser, with or without the cookie that it is given. */
+export async function scan(link, method, cookies) {
+  const first = await fetch(link, { method, redirect: "manual" });
+  assert.equal(first.status, 303);
+  const cookie = first.headers.get("set-cookie").split(";")[0];
+  const next = new URL(first.headers.get("location"), SITE);
+  const second = await fetch(next, { method, headers: cookies ? { cookie } : {} });
+  assert.equal(second.status, cookies ? 200 : 404);
+}
+
 /** Fills in the form and sends it. */
 export async function choose(page, password) {
   await page.locator("#password").fill(password);
   await leadsOn(page, () => page.locator("main form button").click());
+}
+
+/** Types the code and sends it. */
+export async function typeCode(page, code) {
+  await page.locator("#code").fill(code);
+  await leadsOn(page, () => page.locator("main form button").click());
+}
+
+/** Another code, as long as this one. */
+export function mistyped(code) {
+  return code.replace(/\d/g, (digit) => (Number(digit) + 1) % 10);
 }
 
 /** Does something that leads to another page, or to the same one anew, and waits until it is there. */

@@ -32,6 +32,7 @@ const PAGE: usize = 100;
 #[derive(Clone)]
 pub(crate) struct Mailbox {
     link_start: Arc<str>,
+    cancel_start: Arc<str>,
     kept: Kept,
 }
 
@@ -51,13 +52,26 @@ pub(crate) struct Mail {
     pub(crate) subject: String,
     pub(crate) text: String,
     html: String,
+    /// As they are written in the text, with a space for the eye.
+    #[serde(default)]
+    codes: Vec<String>,
+    /// Those of "this wasn't me".
+    #[serde(default)]
+    pub(crate) cancel_links: Vec<String>,
+    /// Those that lead to the form for a new password.
     pub(crate) links: Vec<String>,
 }
 
 impl Mailbox {
-    pub(crate) fn new(base: &LinkBase, folder: Option<PathBuf>) -> Result<Self, BoxError> {
+    /// For links to these two pages.
+    pub(crate) fn new(
+        base: &LinkBase,
+        not_me: &LinkBase,
+        folder: Option<PathBuf>,
+    ) -> Result<Self, BoxError> {
         Ok(Self {
             link_start: format!("{}?", base.as_str()).into(),
+            cancel_start: format!("{}?", not_me.as_str()).into(),
             kept: match folder {
                 Some(path) => Kept::In(Arc::new(Folder::open(path)?)),
                 None => Kept::InMemory(Arc::default()),
@@ -67,12 +81,20 @@ impl Mailbox {
 
     fn mail(&self, message: &Message) -> Mail {
         let words = message.text().split_whitespace();
-        let links = words.filter(|word| word.starts_with(&*self.link_start));
+        let links = |start: &str| {
+            let links = words.clone().filter(|word| word.starts_with(start));
+            links.map(str::to_owned).collect()
+        };
+        let lines = message.text().lines();
+        let codes = lines.filter(|line| message.kind() == Kind::ResetCode && is_code(line));
         Mail {
             id: message.id().to_owned(),
             kind: match message.kind() {
                 Kind::ResetLink => "reset_link",
+                Kind::ResetCode => "reset_code",
                 Kind::PasswordChanged => "password_changed",
+                Kind::NoAccount => "no_account",
+                Kind::UseProvider => "use_provider",
                 _ => "other",
             }
             .to_owned(),
@@ -80,7 +102,9 @@ impl Mailbox {
             subject: message.subject().to_owned(),
             text: message.text().to_owned(),
             html: message.html().to_owned(),
-            links: links.map(str::to_owned).collect(),
+            codes: codes.map(str::to_owned).collect(),
+            cancel_links: links(&self.cancel_start),
+            links: links(&self.link_start),
         }
     }
 
@@ -120,6 +144,12 @@ impl Mailer for Mailbox {
             }
         }
     }
+}
+
+/// A line of its own, of digits and the spaces between them.
+fn is_code(line: &str) -> bool {
+    let digit = |c: char| c.is_ascii_digit();
+    line.starts_with(digit) && line.chars().all(|c| digit(c) || c == ' ')
 }
 
 pub(crate) fn router(mailbox: Mailbox) -> Router {

@@ -95,7 +95,7 @@ pub(crate) fn mailbox(newest: &[Arc<Mail>]) -> Html<String> {
             article {
                 h2 { (mail.subject) }
                 p { "To: " (mail.to) }
-                pre { (with_links(&mail.text, &mail.links)) }
+                pre { (with_links(&mail.text, &[&mail.links[..], &mail.cancel_links].concat())) }
             }
         }
     };
@@ -104,9 +104,12 @@ pub(crate) fn mailbox(newest: &[Arc<Mail>]) -> Html<String> {
 
 /// The text part, never the HTML one. Only what the mailer knows to be a link becomes one.
 fn with_links(text: &str, links: &[String]) -> Markup {
-    let Some((link, (before, after))) = links
+    let first = links
         .iter()
-        .find_map(|link| Some((link, text.split_once(link.as_str())?)))
+        .filter_map(|link| Some((text.find(link)?, link)));
+    let Some((link, (before, after))) = first
+        .min()
+        .and_then(|(_, link)| Some((link, text.split_once(link.as_str())?)))
     else {
         return html! { (text) };
     };

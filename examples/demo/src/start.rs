@@ -9,7 +9,7 @@ use password_reset::ResetFlow;
 use password_reset::account::{Address, UserStore};
 use password_reset::audit::TracingSink;
 use password_reset::error::BoxError;
-use password_reset::flow::{Parts, WorkerOptions};
+use password_reset::flow::{Codes, Parts, WorkerOptions};
 use password_reset::limit::{RateLimiter, Unlimited};
 use password_reset::mail::{LinkBase, Mailbox as Sender, Site};
 use password_reset::password::{Argon2id, HashPool, Policy};
@@ -112,7 +112,7 @@ impl Demo {
             return Err(format!("the demo's page is at {RESET}: --link-base must end so").into());
         }
         let not_me = LinkBase::parse(&format!("{}/not-me", base.as_str()))?;
-        let mailbox = Mailbox::new(&base, flags.mail_dir)?;
+        let mailbox = Mailbox::new(&base, &not_me, flags.mail_dir)?;
         let redis = match &flags.redis {
             Some(url) => Some(redis::connect(url, &flags.redis_prefix).await?),
             None => None,
@@ -142,6 +142,8 @@ impl Demo {
             limiter: Arc::clone(&limiter),
         })
         .hashing(hashing.clone())
+        // Beside links; the page that asks whose password it is gets a second button.
+        .codes(Codes::default())
         // Into the table, and warnings and worse onto the terminal.
         .audit((audit.clone(), TracingSink));
         builder = match flags.spread.map(Duration::from_millis) {

@@ -57,6 +57,16 @@ fn r81_the_token_is_nowhere_after_the_click() {
 }
 
 #[test]
+fn r81_a_code_is_typed_and_leaves_no_trace() {
+    in_chromium("code");
+}
+
+#[test]
+fn w36_a_button_cancels_what_is_open_and_no_link_does() {
+    in_chromium("cancel");
+}
+
+#[test]
 fn axe_finds_nothing_on_any_page() {
     in_chromium("axe");
 }
@@ -87,7 +97,7 @@ fn in_chromium(script: &str) {
         missing(&why);
         return;
     }
-    let demo = Demo::start(&["--limits", "off"]);
+    let demo = Demo::start(&["--limits", "off", "--accounts", "4"]);
     let output = Command::new("node")
         .arg(format!("{SCRIPTS}/{script}.mjs"))
         .env("DEMO_SITE", format!("http://{}", demo.address))

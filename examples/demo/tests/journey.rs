@@ -118,7 +118,7 @@ fn replaced_once(demo: &Demo) {
     assert!(dead.body.contains("href=\"/forgot-password\""));
     assert!(again.cookies.is_empty());
 
-    // The notice came, and holds no link.
+    // The notice came, and its only link is that of "this wasn't me".
     let mails = demo.mails(2);
     assert_eq!(mails[1]["to"], "ada@example.com");
     assert!(
@@ -127,6 +127,78 @@ fn replaced_once(demo: &Demo) {
         mails[1]["subject"]
     );
     assert_eq!(mails[1]["links"].as_array().unwrap().len(), 0);
+    assert_eq!(mails[1]["cancel_links"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_code_replaces_the_password_once() {
+    let demo = Demo::start(&[]);
+    let old_password = demo.initial_password();
+    let mut elsewhere = demo.browser();
+    elsewhere
+        .log_in("ada@example.com", old_password)
+        .leads_to("/");
+
+    let mut browser = demo.browser();
+    let asked = [("identifier", "ada@example.com"), ("method", "code")];
+    browser
+        .post("/forgot-password", &asked)
+        .leads_to("/forgot-password/code");
+    let mail = &demo.mails(1)[0];
+    assert_eq!(mail["kind"], "reset_code");
+    assert_eq!(mail["links"].as_array().unwrap().len(), 0);
+    let code = mail["codes"][0].as_str().unwrap();
+    // What the text says on a line of its own, as the eye likes it.
+    assert!(mail["text"].as_str().unwrap().lines().any(|it| it == code));
+    assert!(code.len() == 9 && code.contains(' '), "{code}");
+    let page = demo.browser().get("/dev/mailbox").body;
+    assert!(page.contains(code), "{page}");
+
+    // Only where it was asked for.
+    let typed = [("code", code)];
+    let stranger = demo.browser().post("/forgot-password/code", &typed);
+    assert_eq!(stranger.status, 422);
+    browser
+        .post("/forgot-password/code", &typed)
+        .leads_to("/reset-password");
+    browser
+        .choose(NEW_PASSWORD)
+        .leads_to("/reset-password/done");
+    assert!(browser.cookies.is_empty(), "{:?}", browser.cookies);
+    assert!(elsewhere.get("/").body.contains("You are not logged in"));
+    for (password, status) in [(old_password, 401), (NEW_PASSWORD, 303)] {
+        let reply = demo.browser().log_in("ada@example.com", password);
+        assert_eq!(reply.status, status);
+    }
+    let again = browser.post("/forgot-password/code", &typed);
+    assert_eq!(again.status, 422);
+}
+
+#[test]
+fn the_owner_cancels_what_somebody_else_asked_for() {
+    let demo = Demo::start(&["--limits", "off"]);
+    let link = demo.ask("ada@example.com");
+    let mail = &demo.mails(1)[0];
+    let not_me = mail["cancel_links"][0].as_str().unwrap();
+    let page = demo.browser().get("/dev/mailbox").body;
+    assert!(page.contains(&format!("href=\"{not_me}\"")), "{page}");
+    let start = format!("http://{}", demo.address);
+    let not_me = not_me.strip_prefix(&start).unwrap();
+
+    let mut owner = demo.browser();
+    owner.get(not_me).leads_to("/reset-password/not-me");
+    let button = owner.get("/reset-password/not-me");
+    assert_eq!(button.status, 200);
+    owner
+        .post("/reset-password/not-me", &[("form", &button.hidden())])
+        .leads_to("/reset-password/not-me/done");
+    assert!(owner.cookies.is_empty(), "{:?}", owner.cookies);
+    let mut thief = demo.browser();
+    thief.get(&link).leads_to("/reset-password");
+    assert_eq!(thief.get("/reset-password").status, 404);
+    demo.browser()
+        .log_in("ada@example.com", demo.initial_password())
+        .leads_to("/");
 }
 
 #[test]
