@@ -471,8 +471,9 @@ impl Client {
 ///
 /// The application's own reading of the request, coarse on purpose: "Firefox on Windows", not the
 /// `User-Agent` line; "near Lyon, France", not an address. Each is one line of at most 64 bytes
-/// without `@`, `/`, `<`, `>` or more than six digits in a row, so that nobody writes a link, an
-/// address or a telephone number into somebody else's mail (R85).
+/// without `@`, `/`, `<`, `>`, a dot between two letters, or more than six digits without a letter
+/// between them, so that nobody writes a link, an address or a telephone number into somebody else's
+/// mail (R85).
 ///
 /// ```
 /// use password_reset::account::Seen;
@@ -525,19 +526,29 @@ impl Seen {
 /// One line that cannot be read as a link, an address or a telephone number.
 fn harmless(text: &str) -> Result<&str, InvalidText> {
     let text = bounded(text, MAX_SEEN_BYTES)?;
-    // Spaces and hyphens do not end a telephone number.
+    // What stands between its digits does not end a telephone number; a letter does.
     let mut run = 0;
-    let digits = text
-        .chars()
-        .filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')'));
-    for c in digits {
-        run = if c.is_numeric() { run + 1 } else { 0 };
+    for c in text.chars() {
+        run = match c {
+            c if c.is_numeric() => run + 1,
+            c if c.is_alphabetic() => 0,
+            _ => run,
+        };
         if run > 6 {
             return Err(InvalidText::NotCoarse);
         }
     }
-    let scheme = text.to_ascii_lowercase().contains("www.");
-    if scheme || text.contains(['@', '/', '\\', '<', '>', ':']) || text.contains("=?") {
+    // Mail programs make links of what looks like a host name: a dot between two letters.
+    let mut around = text
+        .chars()
+        .zip(text.chars().skip(1))
+        .zip(text.chars().skip(2));
+    let host = around.any(|((before, c), after)| {
+        matches!(c, '.' | '\u{3002}' | '\u{ff0e}')
+            && before.is_alphanumeric()
+            && after.is_alphabetic()
+    });
+    if host || text.contains(['@', '/', '\\', '<', '>', ':']) || text.contains("=?") {
         return Err(InvalidText::NotCoarse);
     }
     Ok(text)

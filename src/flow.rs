@@ -181,9 +181,13 @@ impl Settings {
         }
     }
 
-    /// The same for a further code.
+    /// The same for a further code, which never supersedes a link.
     fn live_codes(&self) -> Live {
-        self.live.widened(LIVE_CODES)
+        match self.live {
+            Live::AtMost(places) | Live::Newest(places) => {
+                Live::at_most(places).widened(LIVE_CODES)
+            }
+        }
     }
 }
 

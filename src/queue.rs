@@ -127,6 +127,8 @@ pub enum Task {
         epoch: Epoch,
         /// The token that changes it: what "this wasn't me" leads back to.
         token: Selector,
+        /// A keyed digest, so that nobody who writes to the queue gets that link mailed.
+        seal: [u8; 16],
         /// Where the change came from, if the application says so.
         seen: Option<Seen>,
     },
@@ -204,6 +206,7 @@ impl Task {
                 key,
                 epoch,
                 token,
+                seal,
                 seen,
             } => {
                 out.bytes(&[NOTICE]);
@@ -215,6 +218,7 @@ impl Task {
                 out.number(i64::from(key.0));
                 out.field(epoch.as_bytes());
                 out.field(token.as_bytes());
+                out.field(seal);
                 text(seen.as_ref().and_then(Seen::device_text), &mut out);
                 text(seen.as_ref().and_then(Seen::place_text), &mut out);
             }
@@ -268,6 +272,7 @@ impl Task {
                 key: KeyId(u32::try_from(reader.number()?).ok()?),
                 epoch: Epoch::from_bytes(reader.field()?.try_into().ok()?),
                 token: Selector::from_bytes(reader.field()?.try_into().ok()?),
+                seal: reader.field()?.try_into().ok()?,
                 seen: seen(&mut reader)?,
             },
             _ => return None,
@@ -505,6 +510,7 @@ mod tests {
                 key: KeyId(u32::MAX),
                 epoch: Epoch::from_bytes([7; 32]),
                 token: Selector::from_bytes([8; 16]),
+                seal: [4; 16],
                 seen: Some(Seen::default().place("Lyon, France").unwrap()),
             },
             Task::Code {

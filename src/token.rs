@@ -19,7 +19,7 @@ pub use keyring::{InvalidKeyring, Key, KeyId, Keyring};
 pub use record::{Purpose, TokenRecord};
 pub use secret::{LINK_TOKEN_CHARS, LinkToken, Malformed, PresentedToken, Selector, Verifier};
 
-pub(crate) use cancel::CancelClaims;
+pub(crate) use cancel::{Beside, CancelClaims};
 pub(crate) use code::code_of;
 pub(crate) use digest::Claims;
 #[cfg(feature = "testing")]

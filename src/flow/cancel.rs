@@ -16,7 +16,7 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use hmac::Mac;
 use secrecy::SecretString;
 
-use crate::account::{Client, UserId};
+use crate::account::{Account, Client, UserId};
 use crate::audit::{Event, EventKind, Refused, Step};
 use crate::clock::Timestamp;
 use crate::error::{Backend, BackendError, BoxError};
@@ -25,7 +25,8 @@ use crate::limit::Decision;
 use crate::store::{Insert, Live, Reach};
 use crate::token::state::Revocation;
 use crate::token::{
-    CancelClaims, Epoch, Key, KeyId, PresentedToken, Purpose, Selector, TokenDigest, TokenRecord,
+    Beside, CancelClaims, Epoch, Freshness, Key, KeyId, PresentedToken, Purpose, Selector,
+    TokenDigest, TokenRecord,
 };
 use crate::wire::Fields;
 
@@ -191,9 +192,10 @@ impl ResetFlow {
     /// Looks at a cancel token, and charges the source's limit for presented tokens. Token and
     /// account are only read, so a mail scanner that opens the link cancels nothing (R41, W36).
     ///
-    /// A cancel token is good for as long as the record of the token that it stands beside is kept:
-    /// until a week after that one's expiry, spent, revoked or not, and whatever became of the
-    /// account's password.
+    /// That of a notice is good for as long as the record of the token that made the change is kept:
+    /// until a week after its expiry. That of a mail with a link or a code ends earlier when the
+    /// token was used, and when the account's password or that address changed: whoever keeps an
+    /// old mail must not keep its owner out with it.
     ///
     /// ```
     /// # use password_reset::{ResetFlow, account::Client, flow::CancelError};
@@ -236,23 +238,49 @@ impl ResetFlow {
         let selector = presented.selector;
         let found = self.core.tokens.find(&selector).await;
         let found = found.map_err(|e| unavailable(Backend::Tokens, e))?;
-        let record = self
+        let (record, beside) = self
             .prove_cancel(&presented, found)
             .map_err(|why| self.refuse_cancel(why, client, Some(selector), None))?;
 
         let account = self.core.users.account(&record.user).await;
         let account = account.map_err(|e| unavailable(Backend::Users, e))?;
-        match account.filter(|account| account.tenant == self.tenant) {
-            Some(account) => Ok(Cancelable {
+        let account = account.filter(|account| account.tenant == self.tenant);
+        let account = account
+            .ok_or(Refused::AccountGone)
+            .and_then(|account| self.still_cancels(&record, beside, account));
+        match account {
+            Ok(account) => Ok(Cancelable {
                 flow: self.clone(),
                 record,
                 locale: account.locale,
                 client: *client,
             }),
-            None => {
-                let (why, user) = (Refused::AccountGone, Some(&record.user));
+            Err(why) => {
+                let user = Some(&record.user);
                 Err(self.refuse_cancel(why, client, Some(selector), user))
             }
+        }
+    }
+
+    /// Whether the mail that was presented still speaks for the account's owner.
+    fn still_cancels(
+        &self,
+        record: &TokenRecord,
+        beside: Beside,
+        account: Account,
+    ) -> Result<Account, Refused> {
+        if beside == Beside::Notice {
+            return Ok(account);
+        }
+        if record.state.spent_at.is_some() {
+            return Err(Refused::Spent);
+        }
+        let key = self.core.keyring.get(record.key);
+        let key = key.ok_or(Refused::WrongVerifier)?;
+        match record.epoch.compare(key, &account) {
+            Freshness::Same => Ok(account),
+            Freshness::AddressGone => Err(Refused::AddressGone),
+            Freshness::CredentialChanged => Err(Refused::CredentialChanged),
         }
     }
 
@@ -288,22 +316,32 @@ impl ResetFlow {
         Ok(false)
     }
 
-    /// The link to "this wasn't me" for the mail beside a token; `None` where the site has no such
-    /// page.
+    /// The link to "this wasn't me" for a mail; `None` where the site has no such page.
     pub(super) fn cancel_link(
         &self,
+        beside: Beside,
         key: KeyId,
         selector: Selector,
         user: &UserId,
     ) -> Option<SecretString> {
         let page = self.core.site.cancel_base()?;
-        let claims = CancelClaims {
+        let claims = self.cancel_claims(beside, selector, user);
+        let token = claims.token(self.core.keyring.get(key)?).ok()?;
+        Some(page.cancel_link(&token))
+    }
+
+    pub(super) fn cancel_claims<'a>(
+        &'a self,
+        beside: Beside,
+        selector: Selector,
+        user: &'a UserId,
+    ) -> CancelClaims<'a> {
+        CancelClaims {
+            beside,
             selector,
             tenant: self.tenant.as_ref(),
             user,
-        };
-        let token = claims.token(self.core.keyring.get(key)?).ok()?;
-        Some(page.cancel_link(&token))
+        }
     }
 
     /// Compares what was presented with what it should be, or with nothing: the same work either
@@ -312,7 +350,7 @@ impl ResetFlow {
         &self,
         presented: &PresentedToken,
         found: Option<TokenRecord>,
-    ) -> Result<TokenRecord, Refused> {
+    ) -> Result<(TokenRecord, Beside), Refused> {
         let known = found
             .as_ref()
             .and_then(|record| self.core.keyring.get(record.key));
@@ -321,12 +359,17 @@ impl ResetFlow {
             None => (Refused::Unknown, self.core.dummy.clone()),
         };
         let key = known.unwrap_or_else(|| self.core.keyring.active());
-        let claims = CancelClaims {
-            selector: presented.selector,
-            tenant: record.tenant.as_ref(),
-            user: &record.user,
+        let is_beside = |beside| {
+            let claims = CancelClaims {
+                beside,
+                selector: presented.selector,
+                tenant: record.tenant.as_ref(),
+                user: &record.user,
+            };
+            bool::from(claims.prove(key, &presented.verifier))
         };
-        let same = bool::from(claims.prove(key, &presented.verifier));
+        let (token, notice) = (is_beside(Beside::Token), is_beside(Beside::Notice));
+        let same = token || notice;
         let cancels = matches!(
             record.purpose,
             Purpose::Reset | Purpose::First | Purpose::Code
@@ -337,7 +380,12 @@ impl ResetFlow {
         if record.tenant != self.tenant {
             return Err(Refused::WrongTenant);
         }
-        Ok(record)
+        let beside = if notice {
+            Beside::Notice
+        } else {
+            Beside::Token
+        };
+        Ok((record, beside))
     }
 
     fn refuse_cancel(

@@ -17,7 +17,7 @@ use crate::flow::ResetFlow;
 use crate::flow::request::{Asked, RequestError};
 use crate::limit::Quota;
 use crate::queue::{Channel, Task};
-use crate::token::{CODE_DIGITS, CodeHandle, Selector};
+use crate::token::{CODE_DIGITS, CodeHandle};
 
 pub(super) use deliver::CodeJob;
 pub use redeem::{CodeError, Redeemed};
@@ -35,7 +35,8 @@ pub struct Codes {
     pub tries: u32,
     /// How many codes may be tried for one account, right ones included, until its password is
     /// changed: 20; from 1 to 100 (R32). A new code does not reset the count (R33). Then no code
-    /// works for this account, and none is sent; links work as before (R35).
+    /// works for this account, and none is sent; links work as before (R35). The count is forgotten
+    /// after a month without, and starts afresh when the active key is replaced.
     pub tries_per_account: u32,
 }
 
@@ -61,8 +62,10 @@ impl Codes {
     }
 }
 
-/// How often codes may go out by text message, which cost money (W58). Beside these, every limit of
-/// [`Limits`](crate::flow::Limits) holds too.
+/// How often codes may go out by text message, which cost money (W58). Over all tenants, and counted
+/// at every try. Beside these, every limit of [`Limits`](crate::flow::Limits) holds too.
+///
+/// All clients of whom no address is known are one source.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct TextLimits {
@@ -121,7 +124,8 @@ impl ResetFlow {
         channel: Channel,
         client: &Client,
     ) -> Result<CodeAccepted, RequestError> {
-        let handle = self.stray_handle(channel)?.selector();
+        let drawn = self.stray_handle(channel)?;
+        let handle = drawn.selector();
         let asked = Asked {
             identifier,
             client,
@@ -135,9 +139,7 @@ impl ResetFlow {
             suppressed,
         })
         .await?;
-        Ok(CodeAccepted {
-            handle: CodeHandle::new(handle),
-        })
+        Ok(CodeAccepted { handle: drawn })
     }
 
     /// A handle that leads nowhere: what a page answers where the text that was typed cannot be an
@@ -155,7 +157,8 @@ impl ResetFlow {
         if !offered {
             return Err(RequestError::NotOffered);
         }
-        let drawn = self.id().map(Selector::from_bytes).map(CodeHandle::new);
+        let core = &self.core;
+        let drawn = CodeHandle::draw(core.keyring.active(), core.random.as_ref());
         drawn.map_err(|e| RequestError::Unavailable(self.failed(Backend::Random, Step::Request, e)))
     }
 }

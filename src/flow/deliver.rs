@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use subtle::ConstantTimeEq;
+
 use crate::account::{Account, Address, Identifier, InvalidText, Tenant};
 use crate::audit::{Event, EventKind, Step, Withheld};
 use crate::clock::Timestamp;
@@ -20,7 +22,7 @@ use crate::mail::{Hint, Kind, Message, PasswordChanged, ResetLink};
 use crate::queue::{JobId, LeasedJob, Task};
 use crate::store::{Insert, Live};
 use crate::token::state::Revocation;
-use crate::token::{Claims, Epoch, Freshness, LinkToken, TokenRecord};
+use crate::token::{Beside, Claims, Epoch, Freshness, Key, LinkToken, TokenRecord};
 
 /// How long a notice that came before its change waits at least.
 const SHORTEST_WAIT: Duration = Duration::from_secs(10);
@@ -28,19 +30,20 @@ const SHORTEST_WAIT: Duration = Duration::from_secs(10);
 /// Mails that somebody asked for.
 const ASKED: Budget = Budget {
     first: "mail-account",
-    again: "mail-account-again",
+    again: Some("mail-account-again"),
 };
 /// Mails that an operator started: whoever asks for links cannot use them up, and they leave the
 /// owner's alone.
 const STARTED: Budget = Budget {
     first: "mail-operator",
-    again: "mail-operator-again",
+    again: Some("mail-operator-again"),
 };
 
 /// Under which names messages are counted.
 pub(super) struct Budget {
     pub(super) first: &'static str,
-    pub(super) again: &'static str,
+    /// For later tries, where they have a wider one of their own.
+    pub(super) again: Option<&'static str>,
 }
 
 /// Why a job is not done.
@@ -209,9 +212,9 @@ impl ResetFlow {
         quota: Quota,
     ) -> Result<bool, Undone> {
         let core = &self.core;
-        let (label, quota) = match leased.lease.attempt {
-            0 | 1 => (budget.first, quota),
-            _ => (budget.again, quota.times(core.settings.link_retry.attempts)),
+        let (label, quota) = match (leased.lease.attempt, budget.again) {
+            (2.., Some(again)) => (again, quota.times(core.settings.link_retry.attempts)),
+            _ => (budget.first, quota),
         };
         let key = self.limit_key(label, subject.as_bytes());
         let decision = core.limiter.check(&key, &quota, self.now()).await;
@@ -238,7 +241,10 @@ impl ResetFlow {
         let grant = holder.content.grant().ok_or(Undone::Never)?;
         let earlier = leased.lease.attempt.saturating_sub(1);
         let room = match leased.job.task {
-            Task::Start { .. } => earlier.saturating_add(OPERATORS_ROOM),
+            // Beside what all tries of somebody else's request may have left.
+            Task::Start { .. } => earlier
+                .saturating_add(OPERATORS_ROOM)
+                .saturating_add(core.settings.link_retry.attempts),
             _ => earlier,
         };
         let live = core.settings.live_links().widened(room);
@@ -382,7 +388,7 @@ impl ResetFlow {
     ) -> Result<(), Unsent> {
         let (core, site) = (&self.core, &self.core.site);
         let locale = outgoing.account.locale.as_deref();
-        let cancel = self.cancel_link(record.key, record.selector, &record.user);
+        let cancel = self.cancel_link(Beside::Token, record.key, record.selector, &record.user);
         let (kind, letter) = match outgoing.content {
             Content::Link { grant, occasion } => {
                 let link = site.base().link(token);
@@ -420,6 +426,7 @@ impl ResetFlow {
             key,
             epoch,
             token,
+            seal,
             seen,
         } = &leased.job.task
         else {
@@ -440,7 +447,12 @@ impl ResetFlow {
         let mut event = flow.event(EventKind::NoticeSent);
         event.job = Some(leased.job.id);
         event.user = Some(user.clone());
-        let cancel = flow.cancel_link(*key, *token, user);
+        let claims = flow.cancel_claims(Beside::Notice, *token, user);
+        let is_ours = |key: &Key| bool::from(claims.seal(key, address).as_slice().ct_eq(seal));
+        let cancel = match core.keyring.get(*key).is_some_and(is_ours) {
+            true => flow.cancel_link(Beside::Notice, *key, *token, user),
+            false => None,
+        };
         let letter = core
             .templates
             .password_changed(&PasswordChanged {

@@ -34,6 +34,9 @@ pub enum RequestError {
     Unavailable(#[source] BackendError),
 }
 
+/// The label of a source's text messages.
+const TEXTS: &str = "text-source";
+
 /// What a request is charged to.
 pub(super) struct Asked<'a> {
     pub(super) identifier: &'a Identifier,
@@ -118,10 +121,14 @@ impl ResetFlow {
         let limited = |source| BackendError::new(Backend::Limiter, source);
 
         let source = [("request-source", limits.source)];
-        let text = [("text-source", self.core.settings.text_limits.source)];
+        let text = [(TEXTS, self.core.settings.text_limits.source)];
         let text = asked.text.then_some(text).into_iter().flatten();
         for (label, quota) in source.into_iter().chain(text) {
-            let key = self.source_key(label, asked.client);
+            // Telephones know no tenants.
+            let key = match label {
+                TEXTS => self.of(None).source_key(label, asked.client),
+                _ => self.source_key(label, asked.client),
+            };
             let denied = limiter.check(&key, &quota, now).await.map_err(limited)?;
             if denied != Decision::Allow {
                 return Ok(denied);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::account::{Account, MAX_ADDRESSES, Seen, SessionScope};
+use crate::account::{Account, Address, MAX_ADDRESSES, Seen, SessionScope};
 use crate::audit::{EventKind, Step};
 use crate::clock::Timestamp;
 use crate::error::{Backend, BackendError};
@@ -12,7 +12,7 @@ use crate::queue::Task;
 use crate::random;
 use crate::store::Reach;
 use crate::token::state::{ClaimId, Revocation, Settlement};
-use crate::token::{Freshness, TokenRecord};
+use crate::token::{Beside, Freshness, TokenRecord};
 
 /// How long after a token's expiry a process that claimed it may still be about to change the
 /// password. Its record is kept for a week, so that even this late change is found and settled.
@@ -85,6 +85,7 @@ impl ResetFlow {
                 key: record.key,
                 epoch: record.epoch.clone(),
                 token: record.selector,
+                seal: self.notice_seal(record, address),
                 seen: seen.cloned(),
             };
             let mut job = self
@@ -97,6 +98,13 @@ impl ResetFlow {
             self.wake(&job);
         }
         Ok(())
+    }
+
+    /// What tells the worker that a notice was queued here.
+    fn notice_seal(&self, record: &TokenRecord, address: &Address) -> [u8; 16] {
+        let claims = self.cancel_claims(Beside::Notice, record.selector, &record.user);
+        let key = self.core.keyring.get(record.key);
+        key.map_or([0; 16], |key| claims.seal(key, address))
     }
 
     /// Finishes, or frees, the tokens whose claimants never came back. Answers how many it looked

@@ -1,7 +1,7 @@
 //! "This wasn't me": a second, weaker capability beside a token. It can cancel, and nothing else.
 //!
 //! ```text
-//! selector (16) ‖ HMAC-SHA-256(key "cancel", selector ‖ tenant ‖ user) (32)
+//! selector (16) ‖ HMAC-SHA-256(key "cancel", beside ‖ selector ‖ tenant ‖ user) (32)
 //! ```
 //!
 //! Computed, never stored. The key is derived under a label of its own, so that neither this can
@@ -16,8 +16,9 @@ use hmac::Mac;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::Choice;
 
-use crate::account::{Tenant, UserId};
+use crate::account::{Address, Tenant, UserId};
 use crate::error::BoxError;
+use crate::token::keyring::HmacSha256;
 use crate::token::{Key, PresentedToken, Selector, TokenDigest, Verifier};
 use crate::wire::Fields;
 
@@ -50,8 +51,28 @@ impl fmt::Debug for CancelToken {
     }
 }
 
+/// Which mail a cancel token stands in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Beside {
+    /// The mail with a link or a code.
+    Token,
+    /// The notice of the change that the token made.
+    Notice,
+}
+
+impl Beside {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Notice => "notice",
+        }
+    }
+}
+
 /// What a cancel token is made of.
 pub(crate) struct CancelClaims<'a> {
+    /// Which mail it stands in.
+    pub(crate) beside: Beside,
     /// That of the token which it stands beside.
     pub(crate) selector: Selector,
     pub(crate) tenant: Option<&'a Tenant>,
@@ -76,10 +97,28 @@ impl CancelClaims<'_> {
 
     fn verifier(&self, key: &Key) -> Verifier {
         let mut mac = key.cancel.clone();
+        mac.field(self.beside.as_str().as_bytes());
+        self.fields(&mut mac);
+        Verifier::take(&mut mac.finalize().into_bytes().into())
+    }
+
+    /// Proof, for a queued notice, that it was queued by a change: who writes to the queue makes
+    /// none, and so gets no cancel token mailed to an address of their own.
+    pub(crate) fn seal(&self, key: &Key, address: &Address) -> [u8; 16] {
+        let mut mac = key.cancel.clone();
+        mac.field(b"notice-job");
+        self.fields(&mut mac);
+        mac.field(address.as_str().as_bytes());
+        let full: [u8; 32] = mac.finalize().into_bytes().into();
+        let mut half = [0; 16];
+        half.copy_from_slice(full.split_at(16).0);
+        half
+    }
+
+    fn fields(&self, mac: &mut HmacSha256) {
         mac.field(self.selector.as_bytes());
         mac.optional(self.tenant.map(|tenant| tenant.as_str().as_bytes()));
         mac.field(self.user.as_str().as_bytes());
-        Verifier::take(&mut mac.finalize().into_bytes().into())
     }
 }
 
@@ -99,6 +138,7 @@ mod tests {
     fn text(selector: u8, tenant: Option<&str>, user: &str) -> String {
         let tenant = tenant.map(|tenant| Tenant::parse(tenant).unwrap());
         let claims = CancelClaims {
+            beside: Beside::Token,
             selector: Selector::from_bytes([selector; 16]),
             tenant: tenant.as_ref(),
             user: &UserId::parse(user).unwrap(),
@@ -111,7 +151,7 @@ mod tests {
     fn a_known_answer() {
         assert_eq!(
             text(9, Some("acme"), "42"),
-            "CQkJCQkJCQkJCQkJCQkJCdRRiPyptagltccfg7wqooHdzsfzbPUUWkS9lPQA6ORc"
+            "CQkJCQkJCQkJCQkJCQkJCerpiJwP2EssXQ2OSRIBS9FQX_53DxEcxru2clHS_5dl"
         );
         assert_eq!(text(9, None, "42").len(), LINK_TOKEN_CHARS);
     }
@@ -137,6 +177,7 @@ mod tests {
         let (_, link) = LinkToken::generate(&SystemRandom).unwrap();
         let user = UserId::parse("42").unwrap();
         let claims = CancelClaims {
+            beside: Beside::Token,
             selector: link.selector,
             tenant: None,
             user: &user,
@@ -151,6 +192,7 @@ mod tests {
     #[test]
     fn nothing_secret_is_printed() {
         let claims = CancelClaims {
+            beside: Beside::Token,
             selector: Selector::from_bytes([1; 16]),
             tenant: None,
             user: &UserId::parse("42").unwrap(),

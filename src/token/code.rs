@@ -1,8 +1,9 @@
 //! Codes: what a person types instead of opening a link.
 //!
-//! The code of a request is derived from its random handle with a key of its own, in the manner of
-//! RFC 4226: uniform decimal digits out of an HMAC. So no queue and no store ever holds it, and a
-//! second try of the same mail carries the same code. What a store holds is Argon2id over a keyed
+//! The code is derived with a key of its own, in the manner of RFC 4226: uniform decimal digits out of
+//! an HMAC, over the random handle and everything that the code is for. So no queue and no store ever
+//! holds it, a second try of the same mail carries the same code, and the same handle for somebody
+//! else would be another code. What a store holds is Argon2id over a keyed
 //! digest (ASVS 5.0, 6.5.2): eight digits are few enough that a fast hash would give them away.
 
 use std::fmt;
@@ -10,9 +11,12 @@ use std::fmt;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use hmac::Mac;
 use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::token::{Key, Malformed, Selector};
+use crate::error::BoxError;
+use crate::random::Random;
+use crate::token::{Claims, Key, Malformed, Selector};
 use crate::wire::Fields;
 
 /// The length of every handle: 16 bytes in base64url, which needs no padding.
@@ -24,8 +28,9 @@ const MAX_CODE_BYTES: usize = 96;
 
 /// What a request for a code is answered: it leads back to the code's record, and proves nothing.
 ///
-/// Random, made before anything is looked up, and the same for every identifier. Keep it where the
-/// person who asked comes back to: a cookie, or the memory of an app.
+/// Twelve random bytes, drawn before anything is looked up, and four of an HMAC over them, so that
+/// made-up handles cost nothing. Keep it where the person who asked comes back to: a cookie, or the
+/// memory of an app.
 ///
 /// ```
 /// use password_reset::token::CodeHandle;
@@ -40,8 +45,20 @@ const MAX_CODE_BYTES: usize = 96;
 pub struct CodeHandle(Selector);
 
 impl CodeHandle {
-    pub(crate) const fn new(selector: Selector) -> Self {
-        Self(selector)
+    /// A fresh one.
+    pub(crate) fn draw(key: &Key, random: &dyn Random) -> Result<Self, BoxError> {
+        let mut bytes = [0; 16];
+        let (drawn, tag) = bytes.split_at_mut(RANDOM_BYTES);
+        random.fill(drawn)?;
+        tag.copy_from_slice(&tag_of(key, drawn));
+        Ok(Self(Selector::from_bytes(bytes)))
+    }
+
+    /// Whether it was drawn with this key. Four bytes are no proof: a guess in four milliards passes,
+    /// and gains a hash.
+    pub(crate) fn is_of(&self, key: &Key) -> bool {
+        let (drawn, tag) = self.0.as_bytes().split_at(RANDOM_BYTES);
+        tag_of(key, drawn).ct_eq(tag).into()
     }
 
     /// Reads a handle. Total, like [`PresentedToken::parse`](crate::token::PresentedToken::parse).
@@ -59,6 +76,10 @@ impl CodeHandle {
             _ => return Err(Malformed),
         }
         Ok(Self(Selector::from_bytes(bytes)))
+    }
+
+    pub(crate) const fn of(selector: Selector) -> Self {
+        Self(selector)
     }
 
     /// Where the code's record is found.
@@ -79,6 +100,18 @@ impl fmt::Debug for CodeHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CodeHandle({self})")
     }
+}
+
+const RANDOM_BYTES: usize = 12;
+
+fn tag_of(key: &Key, drawn: &[u8]) -> [u8; 4] {
+    let mut mac = key.code.clone();
+    mac.field(b"handle");
+    mac.field(drawn);
+    let full: [u8; 32] = mac.finalize().into_bytes().into();
+    let mut tag = [0; 4];
+    tag.copy_from_slice(full.split_at(4).0);
+    tag
 }
 
 /// A code that somebody typed: 6 to 12 digits. Well formed; not yet proven. `Debug` is redacted.
@@ -138,12 +171,17 @@ impl fmt::Debug for PresentedCode {
     }
 }
 
-/// The code of a handle: so many decimal digits, uniform but for a bias below 2^-88.
-pub(crate) fn code_of(key: &Key, handle: &Selector, digits: u32) -> SecretString {
-    let mut mac = key.code.clone();
-    mac.field(handle.as_bytes());
-    mac.number(i64::from(digits));
-    let mut full: [u8; 32] = mac.finalize().into_bytes().into();
+/// The code of a handle and of what it is for: so many decimal digits, uniform but for a bias below
+/// 2^-88.
+pub(crate) fn code_of(
+    key: &Key,
+    claims: &Claims<'_>,
+    handle: &Selector,
+    digits: u32,
+) -> SecretString {
+    let mut last = handle.as_bytes().to_vec();
+    last.number(i64::from(digits));
+    let mut full = claims.under(key.code.clone(), &last);
     let mut draw = [0; 16];
     draw.copy_from_slice(full.split_at(16).0);
     let mut number = u128::from_be_bytes(draw) % 10_u128.pow(digits.min(*CODE_DIGITS.end()));
@@ -168,7 +206,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::token::KeyId;
+    use crate::account::UserId;
+    use crate::clock::Timestamp;
+    use crate::random::SystemRandom;
+    use crate::token::{Epoch, KeyId, Purpose};
 
     fn key(byte: u8) -> Key {
         Key::new(KeyId(1), &[byte; 32]).unwrap()
@@ -184,24 +225,36 @@ mod tests {
     }
 
     fn code(byte: u8, number: u64, digits: u32) -> String {
-        code_of(&key(byte), &handle(number), digits)
-            .expose_secret()
-            .to_owned()
+        code_for("42", byte, number, digits)
+    }
+
+    fn code_for(user: &str, byte: u8, number: u64, digits: u32) -> String {
+        let claims = Claims {
+            purpose: Purpose::Code,
+            tenant: None,
+            user: &UserId::parse(user).unwrap(),
+            epoch: &Epoch::from_bytes([3; 32]),
+            expires_at: Timestamp::from_unix_micros(1_800_000_000_000_000),
+        };
+        let code = code_of(&key(byte), &claims, &handle(number), digits);
+        code.expose_secret().to_owned()
     }
 
     /// Computed with Python's `hmac`, from the layout above.
     #[test]
     fn known_answers() {
-        assert_eq!(code(7, 1, 8), "98849054");
-        assert_eq!(code(7, 1, 6), "828790");
-        assert_eq!(code(7, 2, 12), "907536047582");
+        assert_eq!(code(7, 1, 8), "08518019");
+        assert_eq!(code(7, 1, 6), "781717");
+        assert_eq!(code(7, 2, 12), "119716854492");
     }
 
     #[test]
-    fn a_code_depends_on_key_handle_and_length() {
+    fn a_code_depends_on_key_handle_claims_and_length() {
         assert_eq!(code(1, 1, 8), code(1, 1, 8));
         assert_ne!(code(1, 1, 8), code(2, 1, 8));
         assert_ne!(code(1, 1, 8), code(1, 2, 8));
+        // W41, W42: the same handle for somebody else is another code.
+        assert_ne!(code_for("42", 1, 1, 8), code_for("43", 1, 1, 8));
         assert!(!code(1, 1, 8).starts_with(&code(1, 1, 6)));
     }
 
@@ -226,7 +279,7 @@ mod tests {
 
     #[test]
     fn w21_a_handle_has_one_spelling() {
-        let text = CodeHandle::new(handle(u64::MAX)).to_string();
+        let text = CodeHandle(handle(u64::MAX)).to_string();
         assert_eq!(text.len(), CODE_HANDLE_CHARS);
         assert_eq!(
             CodeHandle::parse(&text).unwrap().selector(),
@@ -240,6 +293,17 @@ mod tests {
             &text.replace('A', "B"),
         ] {
             assert_ne!(CodeHandle::parse(other).ok(), CodeHandle::parse(&text).ok());
+        }
+    }
+
+    #[test]
+    fn a_made_up_handle_is_told_from_a_drawn_one() {
+        let drawn = CodeHandle::draw(&key(1), &SystemRandom).unwrap();
+        assert!(drawn.is_of(&key(1)) && !drawn.is_of(&key(2)));
+        for byte in 0..16 {
+            let mut bytes = *drawn.selector().as_bytes();
+            *bytes.get_mut(byte).unwrap() ^= 1;
+            assert!(!CodeHandle(Selector::from_bytes(bytes)).is_of(&key(1)));
         }
     }
 

@@ -165,14 +165,18 @@ pub(crate) struct Claims<'a> {
 impl Claims<'_> {
     /// `secret` is the verifier of a token, or a code.
     pub(crate) fn digest(&self, key: &Key, secret: &[u8]) -> TokenDigest {
-        let mut mac = key.token.clone();
+        TokenDigest(self.under(key.token.clone(), secret))
+    }
+
+    /// HMAC of everything claimed, and of `last`.
+    pub(super) fn under(&self, mut mac: HmacSha256, last: &[u8]) -> [u8; 32] {
         mac.field(self.purpose.as_str().as_bytes());
         mac.optional(self.tenant.map(|tenant| tenant.as_str().as_bytes()));
         mac.field(self.user.as_str().as_bytes());
         mac.field(&self.epoch.0);
         mac.number(self.expires_at.unix_micros());
-        mac.field(secret);
-        TokenDigest(mac.finalize().into_bytes().into())
+        mac.field(last);
+        mac.finalize().into_bytes().into()
     }
 }
 

@@ -124,7 +124,7 @@ impl TokenRecord {
         self.purpose == Purpose::First
     }
 
-    pub(crate) fn digest_of(&self, key: &Key, secret: &[u8]) -> TokenDigest {
+    pub(crate) fn claims(&self) -> Claims<'_> {
         Claims {
             purpose: self.purpose,
             tenant: self.tenant.as_ref(),
@@ -132,6 +132,9 @@ impl TokenRecord {
             epoch: &self.epoch,
             expires_at: self.expires_at,
         }
-        .digest(key, secret)
+    }
+
+    pub(crate) fn digest_of(&self, key: &Key, secret: &[u8]) -> TokenDigest {
+        self.claims().digest(key, secret)
     }
 }

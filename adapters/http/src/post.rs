@@ -139,7 +139,8 @@ impl Post {
 
     /// Whether a text stands in the body.
     pub(crate) fn mentions(&self, text: &str) -> bool {
-        self.body.expose_secret().contains(text)
+        let in_headers = self.headers().any(|(_, value)| value.contains(text));
+        in_headers || self.body.expose_secret().contains(text)
     }
 }
 

@@ -11,8 +11,8 @@ use common::{
 };
 use password_reset::error::SendError;
 use password_reset_http::{
-    AmazonSes, Answer, ApiError, Mailgun, Post, PostError, Postmark, Resend, SendGrid, Tracking,
-    Twilio, TwilioSender, Vonage,
+    AmazonSes, Answer, ApiError, HttpPost, Mailgun, Post, PostError, Postmark, Resend, SendGrid,
+    Tracking, Twilio, TwilioSender, Vonage,
 };
 
 /// What every provider, asked in turn, makes of one act.
@@ -215,4 +215,28 @@ fn w13_debug_shows_no_key_and_no_request() {
     for shown in shown {
         assert_discreet(&shown);
     }
+}
+
+/// A provider that quotes what it was sent where its code stands.
+struct Echo;
+
+#[password_reset::async_trait]
+impl HttpPost for Echo {
+    async fn post(&self, post: &Post) -> Result<Answer, PostError> {
+        let key = post.headers().find(|(name, _)| *name == "authorization");
+        let key = key.unwrap().1.trim_start_matches("Basic ").to_owned();
+        let key = key.trim_end_matches('=');
+        let key: String = key.chars().take(64).collect();
+        Ok(Answer::new(400, format!(r#"{{"code":"{key}"}}"#).into()))
+    }
+}
+
+/// W13: "a provider has no reason to quote the request in the place of its code, and shall not get
+/// away with it".
+#[tokio::test]
+async fn w13_a_key_that_the_provider_quotes_as_basic_is_not_told() {
+    let mailer = Mailgun::new(Echo, "mg.example.org", common::KEY.into()).unwrap();
+    let error = mailer.send(&common::message()).await.unwrap_err();
+    let told = error.source().unwrap().to_string();
+    assert!(!told.contains("YXBpOmtleS0wMTIz"), "{told}");
 }

@@ -35,7 +35,7 @@ async fn refusals_are_told_apart() {
         (At::Mail, "530 5.7.0 log in first", Transient),
         (At::Rcpt, "530 5.7.0 log in first", Transient),
         (At::Mail, "451 4.3.0 later", Transient),
-        (At::Mail, "550 5.7.1 not this sender", Permanent),
+        (At::Mail, "550 5.7.1 not this sender", Transient),
         (At::Rcpt, "450 4.2.1 busy", Transient),
         (At::Rcpt, "452 4.2.2 full", Transient),
         (At::Rcpt, "421 4.4.2 bye", Transient),

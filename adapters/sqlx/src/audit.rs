@@ -197,11 +197,19 @@ impl<D: Driver> fmt::Debug for SqlAudit<D> {
     }
 }
 
-/// What anybody can cause as often as they like, without a token and beyond every limit.
+/// What anybody can cause without a token, hundreds of times an hour.
 fn is_noise(kind: EventKind) -> bool {
     matches!(
         kind,
-        EventKind::RateLimited | EventKind::Refused(Refused::Malformed | Refused::Unknown)
+        EventKind::RateLimited
+            | EventKind::Withheld(_)
+            | EventKind::Refused(
+                Refused::Malformed
+                    | Refused::Unknown
+                    | Refused::WrongCode
+                    | Refused::CodeTries
+                    | Refused::CodesLocked
+            )
     )
 }
 

@@ -90,7 +90,7 @@ fn a_pause_or_a_counter_cannot_be_disowned() {
             let inserted = tokens.insert(&record, live).await;
             assert_eq!(inserted.unwrap(), Insert::Done);
             let link = flow
-                .cancel_link(record.key, record.selector, &account.id)
+                .cancel_link(Beside::Token, record.key, record.selector, &account.id)
                 .unwrap();
             let link = secrecy::ExposeSecret::expose_secret(&link);
             let text = link.split_once("?token=").unwrap().1;

@@ -3,22 +3,24 @@
 //! One path for everyone, as with links: look up, count, hash, store. The code is derived from the
 //! handle, so a later try sends the same one, and its record is there already.
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
-use crate::account::{Account, Address, Credential, Identifier};
+use crate::account::{Account, Address, Credential, Identifier, UserId};
 use crate::audit::{Event, EventKind, Step, Withheld};
 use crate::error::Backend;
 use crate::flow::ResetFlow;
 use crate::flow::code::Codes;
 use crate::flow::deliver::{Budget, Undone, Unsent};
-use crate::flow::outgoing::{addressee, is_unconfirmed};
+use crate::flow::outgoing::addressee;
 use crate::mail::{Kind, Message, ResetCode};
 use crate::password::PoolError;
 use crate::queue::{Channel, LeasedJob};
 use crate::sms::{PhoneNumber, TextMessage};
 use crate::store::Insert;
 use crate::token::state::Revocation;
-use crate::token::{Claims, Epoch, Purpose, Selector, TokenRecord, code_of};
+use crate::token::{
+    Beside, CodeHandle, Epoch, Purpose, Selector, TokenDigest, TokenRecord, code_of,
+};
 
 /// What [`Task::Code`](crate::queue::Task::Code) says.
 pub(in crate::flow) struct CodeJob<'a> {
@@ -48,15 +50,16 @@ type Recipient = (Account, Destination);
 /// Codes to one account, by mail or by text message, apart from its links.
 const CODES: Budget = Budget {
     first: "mail-account-code",
-    again: "mail-account-code-again",
+    again: Some("mail-account-code-again"),
 };
+/// Every try costs money, so later ones have no budget of their own.
 const NUMBERS: Budget = Budget {
     first: "text-number",
-    again: "text-number-again",
+    again: None,
 };
 const COUNTRIES: Budget = Budget {
     first: "text-country",
-    again: "text-country-again",
+    again: None,
 };
 
 impl ResetFlow {
@@ -69,6 +72,10 @@ impl ResetFlow {
         let flow = self.of(job.identifier.tenant());
         // A process that was built without codes leaves them to another one.
         let codes = flow.core.settings.codes.ok_or(Undone::Later)?;
+        // Whoever can write to the queue chooses no handle.
+        if !flow.drew(&CodeHandle::of(job.handle)) {
+            return Err(Undone::Never);
+        }
         let mut event = flow.event(EventKind::Issued);
         event.job = Some(leased.job.id);
         event.identifier = Some(flow.pseudonym(job.identifier));
@@ -91,7 +98,9 @@ impl ResetFlow {
         } else {
             self.code_recipient(found, job)
         };
-        let stand_in = self.stand_in(job.identifier.canonical().as_bytes())?;
+        // One for each handle: whatever a stand-in's earlier codes left behind would tell it from an
+        // account.
+        let stand_in = self.stand_in(job.handle.as_bytes())?;
         let decoy = (stand_in.account, Destination::Address(stand_in.address));
 
         let allowed = self.code_budget(leased, job.channel, &recipient, &decoy);
@@ -99,21 +108,23 @@ impl ResetFlow {
             recipient = recipient.and(Err(why));
         }
         let (account, destination) = recipient.as_ref().unwrap_or(&decoy);
-        let key = self.core.keyring.active();
-        let epoch = Epoch::of(key, account, destination.as_str());
-        let tries = self.code_tries(&account.id, &epoch).await;
+        let epoch = Epoch::of(self.core.keyring.active(), account, destination.as_str());
+        let holder = account.id.clone();
+        let tries = self.code_tries(&holder, &epoch).await;
         let tries = tries.map_err(|e| self.failed_code(leased, Backend::Tokens, e))?;
-        if tries >= codes.tries_per_account {
+        if tries.is_some_and(|tries| tries >= codes.tries_per_account) {
             recipient = recipient.and(Err(Withheld::CodesLocked));
         }
 
         let stored = recipient.as_ref().unwrap_or(&decoy);
-        let record = self.store_code(leased, job, codes, stored).await?;
-        let Some(record) = record else {
-            event.kind = EventKind::Withheld(recipient.err().unwrap_or(Withheld::LiveTokens));
-            self.record(event);
-            return Ok(());
-        };
+        let (record, withheld) = self
+            .store_code(leased, job, codes, stored, &decoy.0)
+            .await?;
+        if let Some(why) = withheld {
+            recipient = recipient.and(Err(why));
+        }
+        let counted = tries.is_some() && record.user == holder;
+        self.store_counter(&record, counted, &decoy.0.id).await;
         // Looked at behind the insert, as with links.
         let holder = recipient
             .as_ref()
@@ -172,12 +183,10 @@ impl ResetFlow {
         if matches!(account.credential, Credential::External) {
             return Err(Withheld::External);
         }
+        // For text messages too: whose number fell into other hands must hear of the change (R71).
+        let address = addressee(&account, job.identifier)?;
         let destination = match job.channel {
-            Channel::Mail => Destination::Address(addressee(&account, job.identifier)?),
-            // By both channels alike: an address that nobody confirmed names nobody (W5).
-            Channel::Sms if is_unconfirmed(&account, job.identifier) => {
-                return Err(Withheld::Unverified);
-            }
+            Channel::Mail => Destination::Address(address),
             Channel::Sms => Destination::Phone(account.phone.clone().ok_or(Withheld::NoPhone)?),
         };
         Ok((account, destination))
@@ -192,86 +201,102 @@ impl ResetFlow {
         recipient: &Result<Recipient, Withheld>,
         (decoy, _): &Recipient,
     ) -> Result<Result<(), Withheld>, Undone> {
+        let idle = decoy.id.as_str();
         let account = recipient
             .as_ref()
-            .map_or(&decoy.id, |(account, _)| &account.id);
+            .map_or(idle, |(account, _)| account.id.as_str());
+        let mails = self.core.settings.limits.mails;
+        let mut outcome = match self.charge(leased, &CODES, account, mails).await? {
+            true => Ok(()),
+            false => Err(Withheld::MailLimit),
+        };
+        if channel == Channel::Mail {
+            return Ok(outcome);
+        }
         let (number, country) = match recipient {
             Ok((_, Destination::Phone(number))) => (number.as_str(), number.country_prefix()),
-            _ => (decoy.id.as_str(), decoy.id.as_str()),
+            _ => (idle, idle),
         };
-        let mails = self.core.settings.limits.mails;
-        let texts = self.core.settings.text_limits;
-        let account = (&CODES, account.as_str(), mails, Withheld::MailLimit);
+        let limits = self.core.settings.text_limits;
         let texts = [
-            (&NUMBERS, number, texts.number, Withheld::SmsLimit),
-            (&COUNTRIES, country, texts.country, Withheld::SmsLimit),
+            (&NUMBERS, number, limits.number),
+            (&COUNTRIES, country, limits.country),
         ];
-        let texts = (channel == Channel::Sms).then_some(texts);
-        let mut outcome = Ok(());
-        for (budget, subject, quota, why) in
-            [account].into_iter().chain(texts.into_iter().flatten())
-        {
-            if !self.charge(leased, budget, subject, quota).await? {
-                outcome = outcome.and(Err(why));
+        // Telephones know no tenants.
+        let flow = self.of(None);
+        for (budget, subject, quota) in texts {
+            // What is refused already uses up nobody's.
+            let subject = if outcome.is_ok() { subject } else { idle };
+            if !flow.charge(leased, budget, subject, quota).await? {
+                outcome = outcome.and(Err(Withheld::SmsLimit));
             }
         }
         Ok(outcome)
     }
 
-    /// The code's record: that of an earlier try, or a new one; `None` where it has no place.
+    /// The code's record: that of an earlier try, or a new one. Every handle has one, so that every
+    /// code is tried alike; where the account has no place left, it is the stand-in's.
     async fn store_code(
         &self,
         leased: &LeasedJob,
         job: &CodeJob<'_>,
         codes: &Codes,
         (account, destination): &Recipient,
-    ) -> Result<Option<TokenRecord>, Undone> {
+        stand_in: &Account,
+    ) -> Result<(TokenRecord, Option<Withheld>), Undone> {
         let failed = |backend, source| self.failed_code(leased, backend, source);
         let tokens = &self.core.tokens;
         let earlier = tokens.find(&job.handle).await;
         let earlier = earlier.map_err(|e| failed(Backend::Tokens, e))?;
         if let Some(record) = earlier {
             let same = record.purpose == Purpose::Code && record.user == account.id;
-            return Ok(same.then_some(record));
+            let withheld = (!same).then_some(Withheld::LiveTokens);
+            return Ok((record, withheld));
         }
         let key = self.core.keyring.active();
         let now = self.now();
         let epoch = Epoch::of(key, account, destination.as_str());
-        let expires_at = now + codes.life;
-        let claims = Claims {
-            purpose: Purpose::Code,
-            tenant: self.tenant.as_ref(),
-            user: &account.id,
-            epoch: &epoch,
-            expires_at,
-        };
-        let code = code_of(key, &job.handle, codes.digits);
-        let digest = claims.digest(key, code.expose_secret().as_bytes());
+        let mut record = TokenRecord::new(
+            job.handle,
+            Purpose::Code,
+            self.tenant.clone(),
+            account.id.clone(),
+            epoch,
+            key.id,
+            TokenDigest::from_bytes([0; 32]),
+            now,
+            now + codes.life,
+        );
+        let code = code_of(key, &record.claims(), &job.handle, codes.digits);
+        let digest = record.digest_of(key, code.expose_secret().as_bytes());
         let salt = *job.handle.as_bytes();
         let stretched = self.core.hashing.stretch(digest, salt).await;
-        let digest = stretched.map_err(|error| match error {
+        record.digest = stretched.map_err(|error| match error {
             // Overload is not a failure; the job waits like everybody else.
             PoolError::Busy => Undone::Later,
             error => failed(Backend::Hasher, error.into()).into(),
         })?;
-        let (selector, tenant) = (job.handle, self.tenant.clone());
-        let record = TokenRecord::new(
-            selector,
-            Purpose::Code,
-            tenant,
-            account.id.clone(),
-            epoch,
-            key.id,
-            digest,
-            now,
-            expires_at,
-        );
         let live = self.core.settings.live_codes();
         match tokens.insert(&record, live).await {
-            Ok(Insert::Done) => Ok(Some(record)),
-            Ok(Insert::Full) => Ok(None),
+            Ok(Insert::Done) => Ok((record, None)),
+            Ok(Insert::Full) => {
+                // The digest is of nobody's code now.
+                record.user = stand_in.id.clone();
+                let inserted = tokens.insert(&record, live).await;
+                let (Insert::Done | Insert::Full) =
+                    inserted.map_err(|e| failed(Backend::Tokens, e))?;
+                Ok((record, Some(Withheld::LiveTokens)))
+            }
             Err(source) => Err(failed(Backend::Tokens, source).into()),
         }
+    }
+
+    /// The counter that tries of this code are counted in; where it is there, one that nobody needs,
+    /// so that everybody's code takes the same calls and the same rows.
+    async fn store_counter(&self, record: &TokenRecord, counted: bool, stand_in: &UserId) {
+        let user = if counted { stand_in } else { &record.user };
+        // Where it cannot be stored, or is there from an earlier try, the first try makes do.
+        let _ = self.begin_count(user, &record.epoch).await;
     }
 
     async fn send_code(
@@ -291,9 +316,9 @@ impl ResetFlow {
             return Err(Unsent::for_good());
         }
         let valid_for = record.expires_at.since(now);
-        let code: SecretString = code_of(key, &record.selector, codes.digits);
+        let code = code_of(key, &record.claims(), &record.selector, codes.digits);
         let locale = account.locale.as_deref();
-        let cancel = self.cancel_link(record.key, record.selector, &record.user);
+        let cancel = self.cancel_link(Beside::Token, record.key, record.selector, &record.user);
         let mut facts = ResetCode::new(&core.site, &code, valid_for, locale);
         // Not in a text message, which is short and holds no link.
         facts.cancel = cancel

@@ -97,6 +97,9 @@ impl ResetFlow {
         let Some(codes) = self.core.settings.codes else {
             return Err(self.refuse_code(Refused::Malformed, client, None, None));
         };
+        if !self.drew(&handle) {
+            return Err(self.refuse_code(Refused::Unknown, client, None, None));
+        }
         let selector = handle.selector();
         let source = self.source_key("verify-source", client);
         let quota = &self.core.settings.limits.verifications;
@@ -268,20 +271,42 @@ impl ResetFlow {
         }
     }
 
-    /// How often codes were tried for an account since its password was changed.
-    pub(super) async fn code_tries(&self, user: &UserId, epoch: &Epoch) -> Result<u32, BoxError> {
-        let selector = self.tries_selector(user, epoch);
-        let record = self.core.tokens.find(&selector).await?;
-        Ok(record.map_or(0, |record| record.attempts))
+    /// Whether the handle was given out by this service.
+    pub(super) fn drew(&self, handle: &CodeHandle) -> bool {
+        self.core.keyring.all().any(|key| handle.is_of(key))
     }
 
-    /// Counts one more try, and answers how many there are.
+    /// How often codes were tried for an account since its password was changed; `None` where
+    /// nobody has counted yet.
+    pub(super) async fn code_tries(
+        &self,
+        user: &UserId,
+        epoch: &Epoch,
+    ) -> Result<Option<u32>, BoxError> {
+        let selector = self.tries_selector(user, epoch);
+        let record = self.core.tokens.find(&selector).await?;
+        Ok(record.map(|record| record.attempts))
+    }
+
+    /// Counts one more try, and answers how many there are. The counter is there since the code was
+    /// made, for everybody; if it was purged meanwhile, it begins anew.
     async fn count_try(&self, user: &UserId, epoch: &Epoch) -> Result<u32, BoxError> {
         let tokens = &self.core.tokens;
         let selector = self.tries_selector(user, epoch);
         if let Some(count) = tokens.count_attempt(&selector).await? {
             return Ok(count);
         }
+        // Another try at the same moment may have made it; what counts is that it is there.
+        let inserted = self.begin_count(user, epoch).await;
+        match tokens.count_attempt(&selector).await? {
+            Some(count) => Ok(count),
+            None => Err(inserted.err().unwrap_or_else(|| "no counter".into())),
+        }
+    }
+
+    /// Stores the counter of an account's tries.
+    pub(super) async fn begin_count(&self, user: &UserId, epoch: &Epoch) -> Result<(), BoxError> {
+        let selector = self.tries_selector(user, epoch);
         let now = self.now();
         let counter = TokenRecord::new(
             selector,
@@ -295,13 +320,8 @@ impl ResetFlow {
             now,
             now + COUNT_LIFE,
         );
-        // Another try at the same moment may have made it; what counts is that it is there.
-        let inserted = tokens.insert(&counter, ANY_NUMBER).await;
-        let count = tokens.count_attempt(&selector).await?;
-        match count {
-            Some(count) => Ok(count),
-            None => Err(inserted.err().unwrap_or_else(|| "no counter".into())),
-        }
+        let (Insert::Done | Insert::Full) = self.core.tokens.insert(&counter, ANY_NUMBER).await?;
+        Ok(())
     }
 
     fn tries_selector(&self, user: &UserId, epoch: &Epoch) -> Selector {

@@ -335,7 +335,8 @@ impl OperatorDanger<'_> {
     ///
     /// It is found in the audit trail as [`LinkHandedOver`](EventKind::LinkHandedOver), which is
     /// critical, *before* it is answered. Where the sink does not take the event, the link is
-    /// revoked and nobody gets it. Nothing else is lost by it: no link that the owner holds dies.
+    /// revoked and nobody gets it. (A sink with a buffer takes it before it is on disk: flush it,
+    /// such as `SqlAudit::flush`, before you show the link.) Nothing else is lost by it: no link that the owner holds dies.
     /// While it lives it counts among the account's live links, so with three of them alive the
     /// owner's own requests get no mail by default; keep `life` short.
     ///

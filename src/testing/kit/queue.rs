@@ -154,6 +154,7 @@ pub async fn a_job_comes_back_as_it_went_in(store: Store, _: Race) {
         at: at(7),
         key: KeyId(u32::MAX),
         token: Selector::from_bytes([0xfe; 16]),
+        seal: [0xfb; 16],
         seen: locale.and_then(|_| Seen::default().device("Firefox on Linux").ok()),
         epoch: Epoch::from_bytes([0xa5; 32]),
     };
