@@ -1,6 +1,10 @@
 //! Two processes: flows that share their stores, their users and their clock. For every adapter.
 #![allow(dead_code, unused_macros, reason = "each test file uses a part")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;
