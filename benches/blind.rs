@@ -4,6 +4,9 @@
 //! which would feel the look-up, the letter and the mail that the first one set off. Known and
 //! unknown identifiers alternate in random order; the unknown ones carry two labels, and the
 //! difference between those is what the machine's noise alone makes of the same code (A/A).
+//!
+//! Codes have a third channel: a wrong guess, on the handle that a known or an unknown identifier
+//! was answered with.
 
 #![allow(
     missing_docs,
@@ -13,6 +16,8 @@
 )]
 
 mod common;
+#[path = "blind/guess.rs"]
+mod guess;
 #[path = "common/http.rs"]
 mod http;
 
@@ -30,9 +35,10 @@ use password_reset::account::{Account, Client, Identifier, SessionScope, Swap, U
 use password_reset::async_trait;
 use password_reset::audit::{AuditSink, Event, EventKind};
 use password_reset::error::BoxError;
-use password_reset::flow::WorkerOptions;
+use password_reset::flow::{Codes, WorkerOptions};
 use password_reset::mail::{Mailer, Message, SendError};
 use password_reset::password::{HashPool, PasswordHash};
+use password_reset::queue::Channel;
 use password_reset::testing::InsecureHasher;
 use sha2::{Digest, Sha256};
 use tokio::runtime::{Builder, Runtime};
@@ -46,12 +52,24 @@ const LABELS: usize = 3;
 
 struct Case {
     store: Store,
+    timed: Timed,
     /// Over a connection to axum on this machine, instead of by a call.
     http: bool,
     limited: bool,
     spread: Duration,
     /// Between two samples; long enough for the worker to keep up.
     pause: Duration,
+}
+
+/// What is timed.
+#[derive(Clone, Copy, PartialEq)]
+enum Timed {
+    /// A request for a link.
+    Link,
+    /// A request for a code.
+    Code,
+    /// A wrong code.
+    Guess,
 }
 
 fn main() {
@@ -61,7 +79,13 @@ fn main() {
     for case in cases() {
         let name = case.name();
         if only.is_empty() || only.split(',').any(|wanted| name.contains(wanted)) {
-            report(&case, &measure(&case, &people, samples));
+            let taken = match case.timed {
+                Timed::Link => measure(&case, &people, samples),
+                // Each costs an Argon2id, in the worker or right away.
+                Timed::Code => measure(&case, &people, samples / 4),
+                Timed::Guess => guess::measure(&case, &people, samples / 4),
+            };
+            report(&case, &taken);
         }
     }
 }
@@ -76,6 +100,7 @@ fn cases() -> Vec<Case> {
         for (spread, limited) in [(2_000, false), (2_000, true), (200, false), (0, false)] {
             cases.push(Case {
                 store,
+                timed: Timed::Link,
                 http: false,
                 limited,
                 spread: Duration::from_millis(spread),
@@ -85,10 +110,30 @@ fn cases() -> Vec<Case> {
         for limited in [false, true] {
             cases.push(Case {
                 store,
+                timed: Timed::Link,
                 http: true,
                 limited,
                 spread: Duration::from_secs(2),
                 pause,
+            });
+        }
+        for (timed, http) in [
+            (Timed::Code, false),
+            (Timed::Code, true),
+            (Timed::Guess, false),
+        ] {
+            // One store is enough to see the page; these cases take long.
+            if http && store != Store::Memory {
+                continue;
+            }
+            cases.push(Case {
+                store,
+                timed,
+                http,
+                limited: false,
+                spread: Duration::from_secs(2),
+                // The worker hashes two codes meanwhile.
+                pause: Duration::from_millis(40),
             });
         }
     }
@@ -99,8 +144,13 @@ impl Case {
     fn name(&self) -> String {
         let limits = if self.limited { "limited" } else { "unlimited" };
         let spread = self.spread.as_millis();
+        let timed = match self.timed {
+            Timed::Link => "",
+            Timed::Code => "/code",
+            Timed::Guess => return format!("{}/guess", self.store.name()),
+        };
         let way = if self.http { "/http" } else { "" };
-        format!("{}/{limits}/{spread}ms{way}", self.store.name())
+        format!("{}/{limits}/{spread}ms{timed}{way}", self.store.name())
     }
 }
 
@@ -230,7 +280,10 @@ fn measure(case: &Case, people: &People, samples: usize) -> Samples {
         let (relay, failures) = (Relay::default(), Failures::default());
         let flow = backends.flow(users, Arc::new(relay.clone()), |builder| {
             let pool = HashPool::new(InsecureHasher).unwrap();
-            let builder = builder.hashing(pool).audit(failures.clone());
+            let mut builder = builder.hashing(pool).audit(failures.clone());
+            if case.timed != Timed::Link {
+                builder = builder.codes(Codes::default());
+            }
             builder.danger().spread(case.spread)
         });
         let worker = working.block_on(async { flow.worker().spawn(WorkerOptions::default()) });
@@ -238,7 +291,13 @@ fn measure(case: &Case, people: &People, samples: usize) -> Samples {
         // The sampler has a thread of its own too; its runtime's single worker only gives
         // connections back to their pool.
         let sampling = runtime(1);
-        let mut http = case.http.then(|| Connection::open(flow.clone(), &working));
+        let method = if case.timed == Timed::Code {
+            "code"
+        } else {
+            "link"
+        };
+        let open = || Connection::open(flow.clone(), method, &working);
+        let mut http = case.http.then(open);
         let mut order: Vec<usize> = (0..LABELS)
             .flat_map(|label| std::iter::repeat_n(label, samples / WORLDS))
             .collect();
@@ -263,8 +322,8 @@ fn measure(case: &Case, people: &People, samples: usize) -> Samples {
                 let times = match &mut http {
                     Some(http) => (http.ask(typed, clients.0), http.ask(other, clients.1)),
                     None => (
-                        ask(&flow, typed, clients.0).await,
-                        ask(&flow, other, clients.1).await,
+                        ask(&flow, case.timed, typed, clients.0).await,
+                        ask(&flow, case.timed, other, clients.1).await,
                     ),
                 };
                 if case.store == Store::Memory {
@@ -294,13 +353,18 @@ fn measure(case: &Case, people: &People, samples: usize) -> Samples {
     taken
 }
 
-async fn ask(flow: &ResetFlow, identifier: &str, client: u32) -> Duration {
+async fn ask(flow: &ResetFlow, timed: Timed, identifier: &str, client: u32) -> Duration {
     let identifier = Identifier::parse(identifier).unwrap();
     let client = Client::from_ip(std::net::Ipv4Addr::from(client).into());
     let start = Instant::now();
-    let answer = flow.request(&identifier, &client).await;
+    let accepted = if timed == Timed::Link {
+        flow.request(&identifier, &client).await.is_ok()
+    } else {
+        let asked = flow.request_code(&identifier, Channel::Mail, &client);
+        asked.await.is_ok()
+    };
     let taken = start.elapsed();
-    assert!(answer.is_ok());
+    assert!(accepted);
     taken
 }
 
@@ -310,7 +374,16 @@ fn client(dice: &mut Dice) -> u32 {
 
 fn report(case: &Case, samples: &Samples) {
     let mut worst = [0_f64; 2];
-    for (channel, labels) in [("request", &samples.request), ("canary", &samples.canary)] {
+    let request = if case.timed == Timed::Guess {
+        "guess"
+    } else {
+        "request"
+    };
+    for (channel, labels) in [(request, &samples.request), ("canary", &samples.canary)] {
+        // A guess sets nothing off that a canary could feel.
+        if labels[0].is_empty() {
+            continue;
+        }
         let pooled = sorted(labels.concat());
         for (number, (pair, left, right)) in
             [("known", 0, 1), ("control", 1, 2)].into_iter().enumerate()

@@ -119,7 +119,9 @@ impl Reach<'_> {
 ///   normal form, no number. Otherwise one person's reset revokes, or blocks, another's.
 /// - A selector that was never stored MUST be nothing to every call
 ///   (`an_unknown_selector_is_nothing`).
-/// - `insert` MUST NOT replace a record; it answers an error (`a_selector_is_never_replaced`). It
+/// - `insert` MUST NOT replace a record; it answers an error (`a_selector_is_never_replaced`), also
+///   when many insert one selector at once (`one_of_many_inserts_is_kept`): the first to try a code
+///   makes the count of its account, and a second one would begin it anew (W19). It
 ///   MUST count and store in one atomic step (`live_tokens_are_bounded_under_contention`,
 ///   `newest_supersedes_older_tokens`, `newest_is_bounded_under_contention`), MUST change nothing
 ///   when it answers [`Insert::Full`] (`a_full_account_stores_nothing`) and MUST NOT count spent,
@@ -143,8 +145,9 @@ impl Reach<'_> {
 ///   (`a_spent_token_leaves_the_sweep`, `a_closed_token_leaves_the_sweep`) and MUST take the longest-overdue first, at most `max`
 ///   (`the_longest_overdue_are_swept_first`). Otherwise a change that nobody settled keeps its
 ///   thief's sessions.
-/// - `count_attempt` MUST count every call, also in parallel (`every_attempt_is_counted`, W18).
-///   Otherwise a code can be guessed.
+/// - `count_attempt` MUST count every call, also in parallel (`every_attempt_is_counted`, W18),
+///   and of spent and revoked records too (`racing_writes_lose_nothing`). Otherwise a code can be
+///   guessed.
 /// - `revoke_all` MUST reach every open record of the user, claimed and expired ones included
 ///   (`revoking_reaches_every_open_token_of_one_user`), `revoke` its own only
 ///   (`revoking_one_spares_the_others`). Otherwise older links survive (R63). With
@@ -152,7 +155,8 @@ impl Reach<'_> {
 ///   Otherwise a late settlement kills the link that its owner has just asked for.
 /// - `purge` MUST remove only records that expired before the given moment and that nobody holds
 ///   or watches (`purge_removes_only_dead_records`), and at most `limit` (`purge_stops_at_its_limit`).
-///   Otherwise a crash is forgotten.
+///   Nor may a store drop one by itself any earlier, such as by a time to live; no check waits that
+///   long. Otherwise a crash is forgotten, the count of an account's tries, or its pause.
 /// - After an answer, every caller on every machine MUST see the change. A store behind a lagging
 ///   replica breaks this: read from the primary.
 ///

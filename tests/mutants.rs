@@ -66,6 +66,7 @@ mod caught {
 
     mutants! { tokens: crate::tokens::Tokens;
         tenants_are_lost => a_record_comes_back_as_it_went_in,
+        purposes_are_two => a_record_comes_back_as_it_went_in,
         key_ids_wrap => a_record_comes_back_as_it_went_in,
         times_in_seconds => times_survive_the_round_trip,
         times_in_milliseconds => times_survive_the_round_trip,
@@ -79,6 +80,7 @@ mod caught {
         users_are_numbers => user_ids_are_compared_byte_by_byte,
         users_skip_soft_hyphens => user_ids_are_compared_byte_by_byte,
         insert_replaces => a_selector_is_never_replaced,
+        insert_looks_then_replaces => one_of_many_inserts_is_kept,
         full_but_stored => a_full_account_stores_nothing,
         expired_take_places => dead_tokens_take_no_place,
         claimed_take_no_place => dead_tokens_take_no_place,

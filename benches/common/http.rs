@@ -17,13 +17,15 @@ use tokio::runtime::Runtime;
 
 pub struct Connection {
     stream: TcpStream,
+    /// What is asked for: `link` or `code`.
+    method: &'static str,
     answer: Vec<u8>,
 }
 
 impl Connection {
     /// Serves on this runtime until it ends. The server believes what the connection says of its
     /// address, as behind one proxy: every request has a client of its own.
-    pub fn open(flow: ResetFlow, serving: &Runtime) -> Self {
+    pub fn open(flow: ResetFlow, method: &'static str, serving: &Runtime) -> Self {
         let web = ResetWeb::builder(flow).proxies(Proxies::count(1, Forwarding::XForwardedFor));
         let router = password_reset_web::axum::router(web.build().unwrap());
         let address = serving.block_on(async {
@@ -36,13 +38,15 @@ impl Connection {
         stream.set_nodelay(true).unwrap();
         Self {
             stream,
+            method,
             answer: vec![0; 16 * 1024],
         }
     }
 
     /// From the first byte out to the last byte in.
     pub fn ask(&mut self, identifier: &str, client: u32) -> Duration {
-        let body = format!("identifier={}", identifier.replace('@', "%40"));
+        let identifier = identifier.replace('@', "%40");
+        let body = format!("identifier={identifier}&method={}", self.method);
         let request = format!(
             "POST /forgot-password HTTP/1.1\r\nHost: app.example.org\r\n\
              X-Forwarded-For: {}\r\nContent-Type: application/x-www-form-urlencoded\r\n\

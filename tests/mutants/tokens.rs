@@ -8,7 +8,7 @@ use password_reset::account::UserId;
 use password_reset::error::BoxError;
 use password_reset::store::{Insert, Live, Reach, TokenStore};
 use password_reset::token::state::{Claim, ClaimId, Hold, Revocation, Settlement};
-use password_reset::token::{KeyId, Selector, TokenRecord};
+use password_reset::token::{KeyId, Purpose, Selector, TokenRecord};
 use tokio::task::yield_now;
 
 pub(crate) struct Tokens {
@@ -83,6 +83,7 @@ impl Tokens {
         };
         match self.defect {
             "tenants_are_lost" => row.tenant = None,
+            "purposes_are_two" if row.purpose != Purpose::First => row.purpose = Purpose::Reset,
             "key_ids_wrap" => row.key = KeyId(row.key.0 & 0x7fff_ffff),
             "times_in_seconds" => each(&mut row, &|at| rounded(at, 1_000_000)),
             "times_in_milliseconds" => each(&mut row, &|at| rounded(at, 1_000)),
@@ -166,6 +167,10 @@ impl TokenStore for Tokens {
         }
         self.window("insert_counts_then_stores").await;
         self.window("newest_revokes_then_stores").await;
+        if self.is("insert_looks_then_replaces") && !self.rows(|rows| taken(rows)) {
+            yield_now().await;
+            self.rows(|rows| rows.retain(|row| row.selector != record.selector));
+        }
         self.rows(|rows| {
             if taken(rows) {
                 return Err("taken".into());

@@ -10,6 +10,7 @@ use common::{
     senders, sms, told,
 };
 use password_reset::error::SendError;
+use password_reset::mail::Mailer;
 use password_reset_http::{
     AmazonSes, Answer, ApiError, HttpPost, Mailgun, Post, PostError, Postmark, Resend, SendGrid,
     Tracking, Twilio, TwilioSender, Vonage,

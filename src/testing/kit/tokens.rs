@@ -26,6 +26,7 @@ macro_rules! __token_promises {
             user_ids_are_case_sensitive
             user_ids_are_compared_byte_by_byte
             a_selector_is_never_replaced
+            one_of_many_inserts_is_kept
             a_full_account_stores_nothing
             dead_tokens_take_no_place
             live_tokens_are_bounded_under_contention
@@ -264,6 +265,11 @@ pub async fn a_record_comes_back_as_it_went_in(store: Store, _: Race) {
             records.push(record);
         }
     }
+    for purpose in Purpose::ALL {
+        let mut record = record(&user(), at(0));
+        record.purpose = *purpose;
+        records.push(record);
+    }
     for name in ["7", "O'Brien; DROP TABLE--", &"ü".repeat(64), "00042"] {
         records.push(record(&named(name), at(0)));
     }
@@ -460,6 +466,37 @@ pub async fn a_selector_is_never_replaced(store: Store, _: Race) {
             "inserting brought a spent token back to life"
         );
         store.assert_same(&first).await;
+    }
+}
+
+/// Of many inserts of one selector at once one is done; what was counted since stays counted. Codes
+/// rely on it: the first to try one makes the count of all tries of its account.
+pub async fn one_of_many_inserts_is_kept(store: Store, race: Race) {
+    let store = Probe(store);
+    for _ in 0..race.rounds {
+        let record = record(&user(), at(0));
+        let answers = race
+            .run((0..RACERS).map(|_| {
+                let (store, record) = (store.clone(), record.clone());
+                async move {
+                    let answer = store.0.insert(&record, MANY).await;
+                    (
+                        matches!(answer, Ok(Insert::Done)),
+                        store.attempt(&record).await,
+                    )
+                }
+            }))
+            .await;
+        let done = answers.iter().filter(|(done, _)| *done).count();
+        assert_eq!(done, 1, "a selector was stored more than once");
+        let mut counts: Vec<_> = answers.into_iter().map(|(_, count)| count).collect();
+        counts.sort_unstable();
+        let expected: Vec<_> = (1..).take(RACERS).map(Some).collect();
+        assert_eq!(
+            counts, expected,
+            "an insert began the count anew: a code can be guessed"
+        );
+        assert_eq!(store.find(&record).await.attempts, 64, "tries were lost");
     }
 }
 

@@ -84,13 +84,21 @@ impl Scratch {
 
     /// Every key there is, with its time to live in milliseconds, or -1.
     pub(crate) async fn left(&self) -> Vec<(String, i64)> {
+        let left = self.left_exactly().await.into_iter();
+        let text = |key: Vec<u8>| String::from_utf8_lossy(&key).into_owned();
+        let mut left: Vec<_> = left.map(|(key, ttl)| (text(key), ttl)).collect();
+        left.sort();
+        left
+    }
+
+    /// The same, with names that lead back to the keys.
+    pub(crate) async fn left_exactly(&self) -> Vec<(Vec<u8>, i64)> {
         let mut connection = connection().await.unwrap();
         let mut left = Vec::new();
         for key in keys(&mut connection, &self.prefix).await {
             let ttl = cmd("PTTL").arg(&key).query_async(&mut connection).await;
-            left.push((String::from_utf8_lossy(&key).into_owned(), ttl.unwrap()));
+            left.push((key, ttl.unwrap()));
         }
-        left.sort();
         left
     }
 }
