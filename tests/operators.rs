@@ -308,7 +308,7 @@ fn operators_have_a_budget_of_their_own() {
         }
         world.work().await;
         assert_eq!((count("Asked"), count("Operator")), (5, 0));
-        for _ in 0..15 {
+        for _ in 0..7 {
             operator(&world)
                 .start_reset(&user("1"), HOUR)
                 .await
