@@ -374,7 +374,8 @@ pub struct Account {
     /// How lately is the application's decision; a week is usual. Only the first
     /// [`MAX_ADDRESSES`] are used.
     pub former: Vec<Address>,
-    /// The telephone number that gets codes by text message, if its owner confirmed it (R16).
+    /// The telephone number that gets codes by text message, if its owner confirmed it (R16); beside
+    /// a verified address, which gets the notice.
     pub phone: Option<PhoneNumber>,
     /// Whether a second factor is enrolled (R67).
     pub second_factor: bool,

@@ -2,7 +2,8 @@
 //!
 //! An opt-in channel ([`Builder::sms`](crate::flow::Builder::sms)), for codes only: a link never
 //! goes out by text message, and only to numbers whose owner confirmed them (R16, W58). A number
-//! that the application's own table does not hold gets nothing, whatever was typed.
+//! that the application's own table does not hold gets nothing, whatever was typed; nor does that of
+//! an account without a verified address, whose owner nobody could tell of the change (R71).
 
 use std::fmt;
 use std::sync::Arc;
@@ -147,9 +148,9 @@ pub trait SmsSender: Send + Sync + 'static {
     /// # Errors
     ///
     /// - [`SendError::transient`] when a later try may succeed: no connection, an overloaded
-    ///   provider.
+    ///   provider, a key of ours that it refuses.
     /// - [`SendError::uncertain`] when nobody knows whether the provider took the message.
-    /// - [`SendError::permanent`] when none will: a number that cannot be reached, a refused key.
+    /// - [`SendError::permanent`] when none will: a number that cannot be reached.
     async fn send(&self, message: &TextMessage) -> Result<(), SendError>;
 }
 

@@ -135,7 +135,8 @@ impl Operator {
     /// from the moment it is mailed: 1 second to 24 hours.
     ///
     /// A worker mails it, and looks at the account once more. It is mailed also when the account's
-    /// places are filled with links that others asked for: operators have five more.
+    /// places are filled with links that others asked for: operators have
+    /// more.
     ///
     /// [`Occasion::Operator`]: crate::mail::Occasion::Operator
     ///
