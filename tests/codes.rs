@@ -791,3 +791,43 @@ fn w58_text_messages_have_budgets() {
     });
     assert_eq!(phone.messages().len(), 5);
 }
+
+/// W14: what the asker is answered is of one shape for everybody, and gives nothing away.
+#[test]
+fn w14_the_answer_holds_neither_code_nor_token() {
+    let world = codes();
+    block_on(async {
+        let mut answers = Vec::new();
+        for identifier in [ADA, "nobody@example.com"] {
+            let typed = typed(identifier);
+            let accepted = world.flow.request_code(&typed, Channel::Mail, &client());
+            answers.push(accepted.await.unwrap());
+        }
+        world.work().await;
+        let code = mailed_code(&world);
+        for answer in &answers {
+            let handle = answer.handle.to_string();
+            assert_eq!(handle.len(), 22);
+            assert!(!format!("{answer:?}").contains(&code) && !handle.contains(&code));
+            assert!(world.flow.verify(&handle, &client()).await.is_err());
+        }
+    });
+}
+
+/// W57, R35: however many codes are tried, the account and its login are left alone.
+#[test]
+fn w57_wrong_codes_never_touch_the_account() {
+    let world = codes();
+    block_on(async {
+        for _ in 0..8 {
+            let handle = asked(&world, ADA).await;
+            for _ in 0..6 {
+                assert!(redeem(&world.flow, &handle, WRONG).await.is_err());
+            }
+        }
+        let account = world.users.account(&user("1")).await.unwrap().unwrap();
+        assert_eq!(account.status, password_reset::account::Status::Active);
+    });
+    assert_eq!(world.hash("1"), common::OLD_HASH);
+    assert_eq!(world.users.calls().end_sessions, 0);
+}
