@@ -799,8 +799,8 @@ fn w14_the_answer_holds_neither_code_nor_token() {
     block_on(async {
         let mut answers = Vec::new();
         for identifier in [ADA, "nobody@example.com"] {
-            let typed = typed(identifier);
-            let accepted = world.flow.request_code(&typed, Channel::Mail, &client());
+            let (typed, client) = (typed(identifier), client());
+            let accepted = world.flow.request_code(&typed, Channel::Mail, &client);
             answers.push(accepted.await.unwrap());
         }
         world.work().await;
