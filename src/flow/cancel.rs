@@ -21,7 +21,6 @@ use crate::audit::{Event, EventKind, Refused, Step};
 use crate::clock::Timestamp;
 use crate::error::{Backend, BackendError, BoxError};
 use crate::flow::ResetFlow;
-use crate::limit::Decision;
 use crate::store::{Insert, Live, Reach};
 use crate::token::state::Revocation;
 use crate::token::{
@@ -223,15 +222,8 @@ impl ResetFlow {
         };
         let unavailable =
             |backend, source| CancelError::Unavailable(self.failed(backend, Step::Cancel, source));
-        let source = self.source_key("cancel-source", client);
-        let quota = &self.core.settings.limits.verifications;
-        let decision = self.core.limiter.check(&source, quota, self.now()).await;
-        if let Decision::Deny { retry_after } =
-            decision.map_err(|e| unavailable(Backend::Limiter, e))?
-        {
-            let mut event = self.event(EventKind::RateLimited);
-            event.source = client.prefix();
-            self.record(event);
+        let over = self.over_limit("cancel-source", client).await;
+        if let Some(retry_after) = over.map_err(|e| unavailable(Backend::Limiter, e))? {
             return Err(CancelError::RateLimited { retry_after });
         }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::account::{Account, Address, Client, Credential, Seen, Status, UserId};
 use crate::audit::{EventKind, Refused, Step};
 use crate::clock::Timestamp;
-use crate::error::{Backend, BackendError};
+use crate::error::{Backend, BackendError, BoxError};
 use crate::flow::ResetFlow;
 use crate::limit::Decision;
 use crate::password::{Context, NewPassword, PasswordRejected};
@@ -164,15 +164,8 @@ impl ResetFlow {
         };
         let unavailable =
             |backend, source| VerifyError::Unavailable(self.failed(backend, Step::Verify, source));
-        let source = self.source_key("verify-source", client);
-        let quota = &self.core.settings.limits.verifications;
-        let decision = self.core.limiter.check(&source, quota, self.now()).await;
-        if let Decision::Deny { retry_after } =
-            decision.map_err(|e| unavailable(Backend::Limiter, e))?
-        {
-            let mut event = self.event(EventKind::RateLimited);
-            event.source = client.prefix();
-            self.record(event);
+        let over = self.over_limit("verify-source", client).await;
+        if let Some(retry_after) = over.map_err(|e| unavailable(Backend::Limiter, e))? {
             return Err(VerifyError::RateLimited { retry_after });
         }
 
@@ -204,6 +197,25 @@ impl ResetFlow {
             at: now,
             seen: None,
         })
+    }
+
+    /// Charges a source for a secret that it presents; answers when it may try again, if it is over
+    /// its limit.
+    pub(super) async fn over_limit(
+        &self,
+        label: &str,
+        client: &Client,
+    ) -> Result<Option<Duration>, BoxError> {
+        let source = self.source_key(label, client);
+        let quota = &self.core.settings.limits.verifications;
+        let decision = self.core.limiter.check(&source, quota, self.now()).await?;
+        let Decision::Deny { retry_after } = decision else {
+            return Ok(None);
+        };
+        let mut event = self.event(EventKind::RateLimited);
+        event.source = client.prefix();
+        self.record(event);
+        Ok(Some(retry_after))
     }
 
     /// Compares the verifier with the record, or with nothing: the same work either way (R40).

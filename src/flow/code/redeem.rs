@@ -9,7 +9,6 @@ use crate::audit::{EventKind, Refused, Step};
 use crate::clock::Timestamp;
 use crate::error::{Backend, BackendError, BoxError};
 use crate::flow::{ResetFlow, VerifyError};
-use crate::limit::Decision;
 use crate::password::PoolError;
 use crate::store::{Insert, Live};
 use crate::token::state::{Claim, ClaimId, Revocation, Settlement};
@@ -101,15 +100,8 @@ impl ResetFlow {
             return Err(self.refuse_code(Refused::Unknown, client, None, None));
         }
         let selector = handle.selector();
-        let source = self.source_key("verify-source", client);
-        let quota = &self.core.settings.limits.verifications;
-        let decision = self.core.limiter.check(&source, quota, self.now()).await;
-        if let Decision::Deny { retry_after } =
-            decision.map_err(|e| self.code_unavailable(Backend::Limiter, e))?
-        {
-            let mut event = self.event(EventKind::RateLimited);
-            event.source = client.prefix();
-            self.record(event);
+        let over = self.over_limit("verify-source", client).await;
+        if let Some(retry_after) = over.map_err(|e| self.code_unavailable(Backend::Limiter, e))? {
             return Err(CodeError::RateLimited { retry_after });
         }
 
