@@ -115,7 +115,7 @@ impl Verified {
 
     /// Says where the change comes from, for the notice to its owner.
     pub fn seen(mut self, seen: Seen) -> Self {
-        self.seen = Some(seen);
+        self.seen = (seen != Seen::default()).then_some(seen);
         self
     }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
+use http::HeaderMap;
 use password_reset::ResetFlow;
+use password_reset::account::{Client, Seen};
 use password_reset::error::BoxError;
 use password_reset::flow::Cancelable;
 use password_reset::mail::LinkBase;
@@ -19,7 +21,7 @@ use crate::origin::Origins;
 use crate::page::{Cancel, Choose, Page, Render, Theme};
 use crate::paths::{self, Paths};
 use crate::problem::Problem;
-use crate::service::{ResetWeb, Shared};
+use crate::service::{ResetWeb, SeenBy, Shared};
 
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -80,6 +82,7 @@ pub struct Builder {
     login: String,
     full_address: bool,
     cancel_pause: Duration,
+    seen: Box<SeenBy>,
     body_timeout: Duration,
 }
 
@@ -96,6 +99,7 @@ impl Builder {
             login: "/login".to_owned(),
             full_address: false,
             cancel_pause: Cancelable::PAUSE,
+            seen: Box::new(|_, _| Seen::default()),
             body_timeout: BODY_TIMEOUT,
         }
     }
@@ -169,6 +173,36 @@ impl Builder {
         self
     }
 
+    /// What the notice of a changed password says of where the change came from: your own coarse
+    /// reading of the request's header lines and of the client's address. Default: nothing.
+    ///
+    /// Called for every request; keep it quick.
+    ///
+    /// ```
+    /// # use password_reset_web::Builder;
+    /// use password_reset::account::Seen;
+    /// use password_reset_web::http::header::USER_AGENT;
+    ///
+    /// # fn with(builder: Builder) -> Builder {
+    /// builder.seen(|headers, _client| {
+    ///     let agent = headers.get(USER_AGENT).and_then(|line| line.to_str().ok());
+    ///     let device = match agent {
+    ///         Some(agent) if agent.contains("Firefox/") => "Firefox",
+    ///         Some(agent) if agent.contains("Chrome/") => "Chrome, or a browser like it",
+    ///         _ => return Seen::default(),
+    ///     };
+    ///     Seen::default().device(device).unwrap_or_default()
+    /// })
+    /// # }
+    /// ```
+    pub fn seen(
+        mut self,
+        seen: impl Fn(&HeaderMap, &Client) -> Seen + Send + Sync + 'static,
+    ) -> Self {
+        self.seen = Box::new(seen);
+        self
+    }
+
     /// Checks what was chosen, renders every page once in every language, and looks whether the
     /// forms have what they need.
     ///
@@ -225,6 +259,7 @@ impl Builder {
                 code_handoff: Handoff::of_code(https),
                 cancel_handoff: Handoff::of_cancel(https),
                 cancel_pause: self.cancel_pause,
+                seen: self.seen,
                 texts: Arc::new(self.texts),
                 language: self.language,
                 style: versioned(&paths.style(), self.render.style()),

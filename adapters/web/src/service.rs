@@ -9,7 +9,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use password_reset::ResetFlow;
-use password_reset::account::{Client, Identifier};
+use password_reset::account::{Client, Identifier, Seen};
 use password_reset::flow::Verified;
 use password_reset::password::PasswordRejected;
 use password_reset::secrecy::ExposeSecret;
@@ -56,11 +56,17 @@ pub(crate) struct Shared {
     pub(crate) login: String,
     pub(crate) full_address: bool,
     pub(crate) body_timeout: Duration,
+    pub(crate) seen: Box<SeenBy>,
 }
+
+/// What the application reads out of a request for the notice.
+pub(crate) type SeenBy = dyn Fn(&HeaderMap, &Client) -> Seen + Send + Sync;
 
 /// Who asks, in what language, and what for an answer is liked.
 pub(crate) struct Visitor {
     pub(crate) client: Client,
+    /// What the notice of a change may say of where it came from.
+    seen: Seen,
     pub(crate) language: Language,
     pub(crate) json: bool,
 }
@@ -152,6 +158,7 @@ impl ResetWeb {
     fn visitor(&self, request: &Parts, client: Client) -> Visitor {
         let headers = &request.headers;
         Visitor {
+            seen: (self.shared.seen)(headers, &client),
             client,
             language: self.language(headers),
             json: answer::likes_json(headers),
@@ -322,6 +329,7 @@ impl ResetWeb {
         let verified = self.shared.flow.verify(token, &visitor.client).await;
         let verified = verified.map_err(|error| (error.into(), None))?;
         let owner = Owner::of(&verified);
+        let verified = verified.seen(visitor.seen.clone());
         // Judged before anything is spent: the link survives every password that is refused.
         match verified.parse_password(password) {
             Ok(password) => match verified.complete(password).await {

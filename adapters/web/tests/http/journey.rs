@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use password_reset::account::Seen;
 use serde_json::json;
 
 use crate::client::FORM;
@@ -21,7 +22,34 @@ suite!(
     r65_nobody_is_logged_in_by_a_reset,
     mail_providers_may_add_fields_to_the_link,
     a_page_or_json_is_answered_as_the_request_likes,
+    the_notice_says_where_the_change_came_from,
 );
+
+fn the_notice_says_where_the_change_came_from(front: Front) {
+    let setup = Setup::default().web(|web| {
+        web.seen(|headers, _| match headers.get("user-agent") {
+            Some(agent) if agent == "Firefox/140" => {
+                Seen::default().device("Firefox").unwrap_or_default()
+            }
+            _ => Seen::default(),
+        })
+    });
+    let world = setup.start(front);
+    let notice = |agent: &str, id: &str, mail: &str| {
+        let body = json!({ "token": world.token(mail), "password": NEW });
+        let headers = [("Content-Type", "application/json"), ("User-Agent", agent)];
+        let body = body.to_string();
+        let changed = world
+            .browser()
+            .send("POST", CHOOSE, &headers, body.as_bytes());
+        assert_eq!(changed.status, 200);
+        assert!(world.logs_in(id, NEW));
+        world.work();
+        world.outbox.messages().pop().unwrap().text
+    };
+    assert!(notice("Firefox/140", "1", ADA).contains("Device: Firefox"));
+    assert!(!notice("evil.example.org", "6", "eve@example.com").contains("Device"));
+}
 
 fn a_forgotten_password_is_replaced_by_form(front: Front) {
     let world = World::new(front);
