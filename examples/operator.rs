@@ -17,11 +17,12 @@
 //! operator revoke 42 --actor "grace, ticket 7"        # the links of this user die
 //! operator end-sessions 42 --actor "grace, ticket 7"  # and so do the sessions
 //! operator force-reset 42 --actor "grace, ticket 7"   # all three at once
+//! operator resume 42 --actor "grace, ticket 7" --key-file app.key   # a pause ends
 //! operator danger-link 42 --actor "grace, ticket 7" \
 //!     --link-base https://app.example.com/reset --key-file app.key   # prints a link
 //! ```
 //!
-//! The last six are in the audit trail with their actor. All but `revoke` need the table of users:
+//! The last seven are in the audit trail with their actor. All but `revoke` need the table of users:
 //! change `users` in `operator/acts.rs` to describe yours.
 //!
 //! `--database` takes `sqlite:`, `postgres://` and `mysql://`; `--redis` says that the queue is in

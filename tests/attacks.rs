@@ -406,6 +406,23 @@ async fn operators_link(world: &World) -> Option<String> {
     (world.outbox.messages().len() > before).then(|| world.outbox.last_token().unwrap())
 }
 
+/// A code was talked out of its owner and redeemed; the mail's button kills what it became, as long
+/// as the password is the old one.
+#[test]
+fn a_redeemed_code_can_still_be_disowned() {
+    let world = with_cancel(Backends::default());
+    block_on(async {
+        let handle = asked(&world, ADA, &from(1)).await;
+        let code = last_code(&world.outbox);
+        let not_me = world.outbox.last_cancel_token().unwrap();
+        let redeemed = world.flow.redeem_code(&handle, &code, &from(9)).await;
+        let token = redeemed.unwrap().token.expose().to_owned();
+        assert!(world.flow.verify(&token, &client()).await.is_ok());
+        assert!(paused_by(&world, &not_me).await);
+        assert!(world.flow.verify(&token, &client()).await.is_err());
+    });
+}
+
 /// The ex-owner of an address holds an old mail; the account has left that address.
 #[test]
 fn an_ex_owner_of_an_address_cannot_keep_the_account_from_its_links() {

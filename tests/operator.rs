@@ -112,7 +112,7 @@ async fn acts(flags: &[&str], world: &World, sessions: impl AsyncFn() -> i64) {
     let told_of = told(flags, &command).await;
     assert_eq!(
         told_of,
-        "requests for 1 were not paused, and are answered\n"
+        "requests for 1 were not paused under this key, and are answered\n"
     );
     let mails = world.outbox.attempts();
     for (account, first) in [("1", ""), ("4", " --first")] {

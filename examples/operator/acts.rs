@@ -52,7 +52,8 @@ pub(crate) enum Act {
     Resume {
         #[command(flatten)]
         who: Who,
-        /// The application's active key: at least 32 bytes.
+        /// The application's active key: at least 32 bytes. Another key does nothing, and says
+        /// nothing.
         #[arg(long, value_name = "PATH")]
         key_file: PathBuf,
         /// The number of that key.
@@ -66,7 +67,8 @@ pub(crate) enum Act {
         /// Where the application's page is, such as https://app.example.com/reset.
         #[arg(long, value_name = "URL", value_parser = LinkBase::parse)]
         link_base: LinkBase,
-        /// The application's active key: at least 32 bytes.
+        /// The application's active key: at least 32 bytes. Another key does nothing, and says
+        /// nothing.
         #[arg(long, value_name = "PATH")]
         key_file: PathBuf,
         /// The number of that key.
@@ -177,7 +179,7 @@ pub(crate) async fn act<D: Driver>(
             let was = if paused { "were" } else { "were not" };
             writeln!(
                 out,
-                "requests for {} {was} paused, and are answered",
+                "requests for {} {was} paused under this key, and are answered",
                 who.user
             )?;
         }

@@ -45,10 +45,20 @@ pub struct Parts {
 }
 
 /// How often things may happen. The defaults are those of the crate's front page.
+///
+/// ```
+/// use std::time::Duration;
+/// use password_reset::flow::Limits;
+/// use password_reset::limit::Quota;
+///
+/// let mut limits = Limits::default();
+/// limits.source = Quota::new(200, Duration::from_secs(3_600));
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Requests for one identifier, known or not: 1 a minute, 3 an hour, 10 a day.
+    /// Requests for one identifier, known or not: 1 a minute, 3 an hour, 10 a day; for links and for
+    /// codes, each by itself.
     pub identifier: Quota,
     /// Requests from one IPv4 address or IPv6 /64: 20 an hour.
     pub source: Quota,
@@ -267,8 +277,9 @@ impl Builder {
     /// Offers codes beside links, for mobile apps and for mail programs whose scanners open links:
     /// [`ResetFlow::request_code`](crate::ResetFlow::request_code).
     ///
-    /// An account's live codes and links are counted apart, so that nobody uses up the one with the
-    /// other.
+    /// The live codes and links of one account then share nine places, of which codes take six at
+    /// most. Requests and mails of both kinds are counted apart, five mails an hour each, so that
+    /// nobody uses up the one with the other.
     pub fn codes(mut self, codes: Codes) -> Self {
         self.settings.codes = Some(codes);
         self

@@ -43,7 +43,8 @@ const ROUNDS: u32 = 64;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CancelError {
-    /// Malformed, unknown, wrong, of another tenant, or the account is gone: one word for all.
+    /// Malformed, unknown, wrong, of another tenant, or the account is gone or has changed since the
+    /// mail: one word for all.
     #[error("the link is not valid")]
     Invalid,
     /// The pause is longer than [`Cancelable::LONGEST_PAUSE`]. Nothing was done.
@@ -193,8 +194,8 @@ impl ResetFlow {
     ///
     /// That of a notice is good for as long as the record of the token that made the change is kept:
     /// until a week after its expiry. That of a mail with a link or a code ends earlier when the
-    /// token was used, and when the account's password or that address changed: whoever keeps an
-    /// old mail must not keep its owner out with it.
+    /// account's password or that address changed: whoever keeps an old mail must not keep its
+    /// owner out with it.
     ///
     /// ```
     /// # use password_reset::{ResetFlow, account::Client, flow::CancelError};
@@ -264,9 +265,7 @@ impl ResetFlow {
         if beside == Beside::Notice {
             return Ok(account);
         }
-        if record.state.spent_at.is_some() {
-            return Err(Refused::Spent);
-        }
+        // Whether the token was used says less: a code that was redeemed has changed nothing yet.
         let key = self.core.keyring.get(record.key);
         let key = key.ok_or(Refused::WrongVerifier)?;
         match record.epoch.compare(key, &account) {

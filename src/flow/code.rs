@@ -24,6 +24,13 @@ pub use redeem::{CodeError, Redeemed};
 
 /// How codes are made and how often they may be tried. The defaults are those of the crate's front
 /// page.
+///
+/// ```
+/// use password_reset::flow::Codes;
+///
+/// let mut codes = Codes::default();
+/// codes.digits = 6;
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Codes {

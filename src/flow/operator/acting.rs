@@ -136,7 +136,7 @@ impl Operator {
     ///
     /// A worker mails it, and looks at the account once more. It is mailed also when the account's
     /// places are filled with links that others asked for: operators have
-    /// more.
+    /// more. It is mailed in a pause, too, which stops requests only.
     ///
     /// [`Occasion::Operator`]: crate::mail::Occasion::Operator
     ///
@@ -167,6 +167,9 @@ impl Operator {
     }
 
     /// Revokes every open token of the account, links and codes; answers how many there were (R89).
+    ///
+    /// A mail that is still waiting to be written is not stopped: its token is made later. Revoke
+    /// again when it is out.
     ///
     /// # Errors
     ///
