@@ -15,6 +15,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::error::BoxError;
 use crate::password::PasswordHash;
+use crate::recovery::SecondFactor;
 use crate::sms::PhoneNumber;
 
 pub use seen::Seen;
@@ -381,8 +382,9 @@ pub struct Account {
     /// The telephone number that gets codes by text message, if its owner confirmed it (R16); beside
     /// a verified address, which gets the notice.
     pub phone: Option<PhoneNumber>,
-    /// Whether a second factor is enrolled (R67).
-    pub second_factor: bool,
+    /// The second factors that are enrolled, one entry for each kind (R67). As long as there is one,
+    /// no password is set before one of them is proven; see [`recovery`](crate::recovery).
+    pub second_factors: Vec<SecondFactor>,
     /// BCP 47 language tag for letters.
     pub locale: Option<String>,
     /// Words that an attacker would try first as this person's password: user name, real name.
@@ -398,7 +400,7 @@ impl fmt::Debug for Account {
             .field("status", &self.status)
             .field("credential", &self.credential)
             .field("verified", &self.verified.len())
-            .field("second_factor", &self.second_factor)
+            .field("second_factors", &self.second_factors)
             .finish_non_exhaustive()
     }
 }
@@ -415,7 +417,7 @@ impl Account {
             unverified: Vec::new(),
             former: Vec::new(),
             phone: None,
-            second_factor: false,
+            second_factors: Vec::new(),
             locale: None,
             context_words: Vec::new(),
         }
@@ -425,6 +427,17 @@ impl Account {
     pub fn verified(mut self, address: Address) -> Self {
         self.verified.push(address);
         self
+    }
+
+    /// Adds a second factor.
+    pub fn second_factor(mut self, factor: SecondFactor) -> Self {
+        self.second_factors.push(factor);
+        self
+    }
+
+    /// Whether a second factor is enrolled (R67).
+    pub fn has_second_factor(&self) -> bool {
+        !self.second_factors.is_empty()
     }
 }
 
@@ -456,6 +469,20 @@ impl Client {
     /// A client of which nothing is known.
     pub fn unknown() -> Self {
         Self::default()
+    }
+
+    /// The whole address, for a [`HumanCheck`](crate::human::HumanCheck) that wants to know it.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    /// The network that sources are counted under together: an IPv4 /24, or the first 48 bits of an
+    /// IPv6 address, which is what one customer may well have all of (RFC 6177).
+    pub fn network(&self) -> Option<IpAddr> {
+        self.address.map(|address| match address.to_canonical() {
+            IpAddr::V4(v4) => IpAddr::V4((u32::from(v4) & (u32::MAX << 8)).into()),
+            IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & (u128::MAX << 80)).into()),
+        })
     }
 
     /// The prefix that limits are counted under: an IPv4 address, or the first 64 bits of an

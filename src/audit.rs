@@ -4,7 +4,16 @@
 //! closed set of events, each with time, correlation, subject and cause (R74, R75). No event holds
 //! a token, a password, a hash, an address or anything that a person typed (R76); identifiers
 //! appear as keyed pseudonyms.
+//!
+//! A sink takes events, a [`log`] gives them back. `docs/audit.md` lists every kind with its name
+//! and how severe it is, and says what to watch and how events go away.
 
+mod code;
+mod lines;
+pub mod log;
+#[cfg(feature = "metrics")]
+pub(crate) mod meter;
+pub mod monitor;
 mod trace;
 
 use std::fmt;
@@ -13,10 +22,16 @@ use std::sync::Arc;
 
 use crate::account::{Tenant, UserId, text_id};
 use crate::clock::Timestamp;
-use crate::error::{Backend, BoxError};
+use crate::error::{Backend, BoxError, words};
+use crate::human::Flaw;
 use crate::queue::JobId;
 use crate::token::Selector;
 
+pub use code::RuleName;
+pub use lines::{JsonLines, LinesError};
+pub use log::AuditLog;
+#[cfg(feature = "metrics")]
+pub use meter::MetricsSink;
 pub use trace::TracingSink;
 
 /// A keyed digest of the canonical identifier: equal for equal identifiers, and nothing can be
@@ -25,8 +40,14 @@ pub use trace::TracingSink;
 pub struct Pseudonym([u8; 16]);
 
 impl Pseudonym {
-    pub(crate) const fn new(bytes: [u8; 16]) -> Self {
+    /// A pseudonym read back from a trail.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
+    }
+
+    /// Reads what [`Display`](fmt::Display) writes: 32 lower-case hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        crate::token::unhex(text).map(Self)
     }
 
     /// The bytes.
@@ -73,6 +94,8 @@ pub struct Event {
     pub job: Option<JobId>,
     /// The token: the same from the mail to the new password.
     pub token: Option<Selector>,
+    /// The code that the token was exchanged for, where it was.
+    pub parent: Option<Selector>,
     /// Who did it, where it was an operator.
     pub actor: Option<Actor>,
 }
@@ -90,97 +113,107 @@ impl Event {
             source: None,
             job: None,
             token: None,
+            parent: None,
             actor: None,
         }
     }
 }
 
-/// How much attention an event asks for.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Severity {
-    /// The ordinary course of things.
-    Info,
-    /// A limit was reached or a part failed; worth a look when it repeats.
-    Warn,
-    /// What an attack, or a defect of the application, looks like.
-    Critical,
+words! {
+    /// How much attention an event asks for.
+    #[derive(Ord, PartialOrd)]
+    Severity {
+        /// The ordinary course of things.
+        Info = "info",
+        /// A limit was reached or a part failed; worth a look when it repeats.
+        Warn = "warn",
+        /// What an attack, or a defect of the application, looks like.
+        Critical = "critical",
+    }
 }
 
-/// Why no link was mailed although one was asked for.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum Withheld {
-    /// No such account.
-    Unknown,
-    /// The account is disabled.
-    Disabled,
-    /// The account has no verified address, or the identifier names an unverified or former one.
-    Unverified,
-    /// The account has no local password.
-    External,
-    /// An operator invited somebody to choose a first password, and the account has one by now.
-    HasPassword,
-    /// The identifier was over its limit when it was asked for.
-    IdentifierLimit,
-    /// The account has had its mails for now.
-    MailLimit,
-    /// The account's live tokens fill its places; its owner holds them already.
-    LiveTokens,
-    /// The account belongs to another tenant.
-    WrongTenant,
-    /// Its owner said that it was not them who asked; nothing is sent for a while.
-    Paused,
-    /// Too many codes were tried for this account; links still work.
-    CodesLocked,
-    /// A text message was asked for, and the account has no confirmed number.
-    NoPhone,
-    /// The number, its country or the source has had its text messages for now.
-    SmsLimit,
+words! {
+    /// Why no link was mailed although one was asked for.
+    Withheld {
+        /// No such account.
+        Unknown = "unknown",
+        /// The account is disabled.
+        Disabled = "disabled",
+        /// The account has no verified address, or the identifier names an unverified or former one.
+        Unverified = "unverified",
+        /// The account has no local password.
+        External = "external",
+        /// An operator invited somebody to choose a first password, and the account has one by now.
+        HasPassword = "has_password",
+        /// The identifier was over its limit when it was asked for.
+        IdentifierLimit = "identifier_limit",
+        /// The account has had its mails for now.
+        MailLimit = "mail_limit",
+        /// The account's live tokens fill its places; its owner holds them already.
+        LiveTokens = "live_tokens",
+        /// The account belongs to another tenant.
+        WrongTenant = "wrong_tenant",
+        /// Its owner said that it was not them who asked; nothing is sent for a while.
+        Paused = "paused",
+        /// Too many codes were tried for this account; links still work.
+        CodesLocked = "codes_locked",
+        /// A text message was asked for, and the account has no confirmed number.
+        NoPhone = "no_phone",
+        /// The number, its country or the source has had its text messages for now.
+        SmsLimit = "sms_limit",
+    }
 }
 
-/// Why a token was refused.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum Refused {
-    /// Not the shape of a token.
-    Malformed,
-    /// No such selector.
-    Unknown,
-    /// The verifier is not the one, the record was edited, or its key left the ring.
-    WrongVerifier,
-    /// The token is of another tenant.
-    WrongTenant,
-    /// The code is not the one.
-    WrongCode,
-    /// The code was tried too often; it is dead.
-    CodeTries,
-    /// Too many codes were tried for this account, right ones included; no code works for it until
-    /// its password is changed.
-    CodesLocked,
-    /// Its life is over.
-    Expired,
-    /// It changed a password before.
-    Spent,
-    /// It was revoked.
-    Revoked,
-    /// Another caller is using it.
-    InProgress,
-    /// The account is gone.
-    AccountGone,
-    /// The account is disabled.
-    AccountDisabled,
-    /// The account's password was changed since.
-    CredentialChanged,
-    /// The address that it went to is no longer a verified address of the account.
-    AddressGone,
-    /// The new password was refused.
-    Password,
-    /// The recovery policy said no.
-    Denied,
-    /// The recovery policy asks for a second factor, or the account has one and no policy is set.
-    StepUp,
-    /// The hashing pool is full.
-    Busy,
+words! {
+    /// Why a token was refused.
+    Refused {
+        /// Not the shape of a token.
+        Malformed = "malformed",
+        /// No such selector.
+        Unknown = "unknown",
+        /// The verifier is not the one, the record was edited, or its key left the ring.
+        WrongVerifier = "wrong_verifier",
+        /// The token is of another tenant.
+        WrongTenant = "wrong_tenant",
+        /// The code is not the one.
+        WrongCode = "wrong_code",
+        /// The code was tried too often; it is dead.
+        CodeTries = "code_tries",
+        /// Too many codes were tried for this account, right ones included; no code works for it until
+        /// its password is changed.
+        CodesLocked = "codes_locked",
+        /// Its life is over.
+        Expired = "expired",
+        /// It changed a password before.
+        Spent = "spent",
+        /// It was revoked.
+        Revoked = "revoked",
+        /// Another caller is using it.
+        InProgress = "in_progress",
+        /// The account is gone.
+        AccountGone = "account_gone",
+        /// The account is disabled.
+        AccountDisabled = "account_disabled",
+        /// The account's password was changed since.
+        CredentialChanged = "credential_changed",
+        /// The address that it went to is no longer a verified address of the account.
+        AddressGone = "address_gone",
+        /// The new password was refused.
+        Password = "password",
+        /// The recovery policy said no.
+        Denied = "denied",
+        /// A second factor is needed, and this very reset has no good proof of one.
+        StepUp = "step_up",
+        /// The account's second factors all travel the way that the token came, or are of another kind
+        /// than the one that was shown, so none of them counts.
+        SameChannel = "same_channel",
+        /// The second factor was not the one, or was used before.
+        WrongFactor = "wrong_factor",
+        /// The second factor was tried too often with this token, which proves none any more.
+        FactorTries = "factor_tries",
+        /// The hashing pool is full.
+        Busy = "busy",
+    }
 }
 
 /// What happened, from a closed set.
@@ -194,6 +227,15 @@ pub enum EventKind {
     },
     /// A source was over its limit and was told so.
     RateLimited,
+    /// All sources of one network together were over their limit, and one of them was told so.
+    NetworkLimited,
+    /// All requests together were over their limit. Either this one was told so, or it was taken
+    /// from the reserve, and the request itself follows as an event of its own.
+    GlobalLimited,
+    /// A request came without the proof that a human asks, and was told so.
+    Challenged,
+    /// The proof that came with a request was refused.
+    ProofRefused(Flaw),
     /// A token was made for an account.
     Issued,
     /// No mail was sent, and why.
@@ -225,6 +267,8 @@ pub enum EventKind {
     Verified,
     /// A token was refused.
     Refused(Refused),
+    /// A second factor was proven, for one token.
+    FactorProven,
     /// The password was changed.
     Completed,
     /// Everything after the change is done: siblings revoked, sessions ended, notices queued.
@@ -274,32 +318,50 @@ pub enum EventKind {
     },
     /// A plugged-in part panicked in the worker.
     WorkerPanicked,
+    /// A rule that watches the events raised an alarm. The event names the source, the account or
+    /// the identifier that it is about, where it is about one.
+    Alarm {
+        /// Which rule.
+        rule: RuleName,
+        /// What the rule counted.
+        count: u64,
+    },
+    /// Events of one account were deleted from the trail, at its owner's wish. The account is not
+    /// named, or nothing would be forgotten.
+    Forgotten {
+        /// How many.
+        count: u64,
+    },
 }
 
-/// A step of the journey.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum Step {
-    /// Asking for a link.
-    Request,
-    /// Minting and mailing it.
-    Deliver,
-    /// Mailing the notice.
-    Notice,
-    /// Proving the token.
-    Verify,
-    /// Changing the password.
-    Complete,
-    /// What follows the change.
-    Settle,
-    /// Finishing what others left.
-    Sweep,
-    /// The worker's own book-keeping.
-    Work,
-    /// Saying "this wasn't me".
-    Cancel,
-    /// Revoking and purging.
-    Operate,
+words! {
+    /// A step of the journey.
+    Step {
+        /// Asking for a link.
+        Request = "request",
+        /// Minting and mailing it.
+        Deliver = "deliver",
+        /// Mailing the notice.
+        Notice = "notice",
+        /// Proving the token.
+        Verify = "verify",
+        /// Proving a second factor.
+        StepUp = "step_up",
+        /// Changing the password.
+        Complete = "complete",
+        /// What follows the change.
+        Settle = "settle",
+        /// Finishing what others left.
+        Sweep = "sweep",
+        /// The worker's own book-keeping.
+        Work = "work",
+        /// Saying "this wasn't me".
+        Cancel = "cancel",
+        /// Revoking and purging.
+        Operate = "operate",
+        /// Judging a new password outside a reset.
+        Screen = "screen",
+    }
 }
 
 impl EventKind {
@@ -308,6 +370,10 @@ impl EventKind {
         match self {
             Self::Requested { .. } => "password_reset_requested",
             Self::RateLimited => "excess_rate_limit_exceeded",
+            Self::NetworkLimited => "excess_rate_limit_exceeded_by_network",
+            Self::GlobalLimited => "excess_rate_limit_exceeded_by_all",
+            Self::Challenged => "password_reset_challenged",
+            Self::ProofRefused(_) => "password_reset_proof_refused",
             Self::Issued => "authn_token_created",
             Self::Withheld(_) => "password_reset_withheld",
             Self::LinkSent => "password_reset_link_sent",
@@ -321,6 +387,7 @@ impl EventKind {
             Self::Verified => "password_reset_token_verified",
             Self::Refused(Refused::Spent) => "authn_token_reuse",
             Self::Refused(_) => "authn_password_change_fail",
+            Self::FactorProven => "password_reset_second_factor_proven",
             Self::Completed => "authn_password_change",
             Self::Settled { .. } => "password_reset_settled",
             Self::SettlePending => "password_reset_settle_pending",
@@ -336,7 +403,30 @@ impl EventKind {
             Self::Purged { .. } => "password_reset_purged",
             Self::BackendFailed { .. } => "password_reset_backend_failed",
             Self::WorkerPanicked => "password_reset_worker_panicked",
+            Self::Alarm { .. } => "password_reset_alarm",
+            Self::Forgotten { .. } => "password_reset_audit_forgotten",
         }
+    }
+
+    /// Whether anybody can cause it without a secret, hundreds of times an hour. A sink that falls
+    /// behind may refuse it first, to keep room for what matters.
+    pub const fn is_noise(self) -> bool {
+        matches!(
+            self,
+            Self::RateLimited
+                | Self::NetworkLimited
+                | Self::GlobalLimited
+                | Self::Challenged
+                | Self::ProofRefused(_)
+                | Self::Withheld(_)
+                | Self::Refused(
+                    Refused::Malformed
+                        | Refused::Unknown
+                        | Refused::WrongCode
+                        | Refused::CodeTries
+                        | Refused::CodesLocked
+                )
+        )
     }
 
     /// How much attention it asks for.
@@ -346,15 +436,20 @@ impl EventKind {
                 Refused::Spent
                 | Refused::WrongVerifier
                 | Refused::WrongTenant
-                | Refused::CodesLocked,
+                | Refused::CodesLocked
+                | Refused::FactorTries,
             )
             | Self::Disowned { .. }
             | Self::LinkHandedOver
             | Self::DeadLetter { .. }
             | Self::ChangeUncertain
             | Self::KeyMissing
-            | Self::WorkerPanicked => Severity::Critical,
+            | Self::WorkerPanicked
+            | Self::Alarm { .. } => Severity::Critical,
             Self::RateLimited
+            | Self::NetworkLimited
+            | Self::GlobalLimited
+            | Self::ProofRefused(_)
             | Self::MailFailed { .. }
             | Self::Refused(_)
             | Self::SettlePending

@@ -5,47 +5,76 @@ use std::fmt;
 /// What a backend answers when it fails: any error of its own.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
-/// Which plugged-in part failed.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum Backend {
-    /// The application's users.
-    Users,
-    /// The token store.
-    Tokens,
-    /// The job queue.
-    Queue,
-    /// The rate limiter.
-    Limiter,
-    /// The mailer.
-    Mailer,
-    /// The sender of text messages.
-    Sms,
-    /// The letters.
-    Templates,
-    /// The password hasher.
-    Hasher,
-    /// The recovery policy.
-    Recovery,
-    /// The source of randomness.
-    Random,
+/// A closed set of words: each variant with its stable name, listed once.
+macro_rules! words {
+    (
+        $(#[$doc:meta])*
+        $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        #[non_exhaustive]
+        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+
+        impl $name {
+            /// Every one that this version knows.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// One word, stable, for stores, logs and metrics.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+
+            /// Reads a stable word.
+            pub fn parse(word: &str) -> Option<Self> {
+                match word {
+                    $($word => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+words! {
+    /// Which plugged-in part failed.
+    Backend {
+        /// The application's users.
+        Users = "users",
+        /// The token store.
+        Tokens = "tokens",
+        /// The job queue.
+        Queue = "queue",
+        /// The rate limiter.
+        Limiter = "limiter",
+        /// The mailer.
+        Mailer = "mailer",
+        /// The sender of text messages.
+        Sms = "sms",
+        /// The letters.
+        Templates = "templates",
+        /// The password hasher.
+        Hasher = "hasher",
+        /// The check for breached passwords.
+        Breach = "breach",
+        /// The history of passwords.
+        History = "history",
+        /// The recovery policy.
+        Recovery = "recovery",
+        /// The check of second factors.
+        SecondFactor = "second_factor",
+        /// What tells humans from programs.
+        Human = "human",
+        /// The source of randomness.
+        Random = "random",
+    }
 }
 
 impl Backend {
-    /// One word, stable, for logs and metrics.
+    /// The same as [`as_str`](Self::as_str).
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Users => "users",
-            Self::Tokens => "tokens",
-            Self::Queue => "queue",
-            Self::Limiter => "limiter",
-            Self::Mailer => "mailer",
-            Self::Sms => "sms",
-            Self::Templates => "templates",
-            Self::Hasher => "hasher",
-            Self::Recovery => "recovery",
-            Self::Random => "random",
-        }
+        self.as_str()
     }
 }
 

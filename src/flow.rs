@@ -1,9 +1,10 @@
 //! The reset itself: [`ResetFlow`].
 //!
 //! One file a step, in the order of the story: [`builder`](ResetFlow::builder) (what is plugged
-//! in), `request` (somebody asks), `outgoing` (who gets what), `deliver` (a worker mints and
+//! in), `request` (somebody asks), `gate` (whether they may), `outgoing` (who gets what), `deliver` (a worker mints and
 //! mails), `hint` (letters without a link), `verify` (the link is opened), `code` (the same with a
-//! code that is typed), `complete` (the password is changed), `settle` (what follows, and what
+//! code that is typed), `step_up` (a second factor is proven), `screen` (what has to be looked up
+//! about a new password), `complete` (the password is changed), `settle` (what follows, and what
 //! others left unfinished), `cancel` ("this wasn't me"), `worker` (who does the waiting work),
 //! `operator` (revoking and purging, and acting for others).
 //!
@@ -15,12 +16,16 @@ mod cancel;
 mod code;
 mod complete;
 mod deliver;
+mod gate;
 mod hint;
 mod operator;
 mod outgoing;
 mod request;
+mod screen;
 mod settle;
+mod step_up;
 mod verify;
+mod watch;
 mod worker;
 
 use std::fmt;
@@ -31,19 +36,20 @@ use std::time::Duration;
 
 use hmac::Mac;
 
-use crate::account::{Identifier, Tenant, UserStore};
+use crate::account::{Account, Identifier, Tenant, UserStore};
 use crate::audit::{AuditSink, Event, EventKind, Pseudonym, Step};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Backend, BackendError, BoxError};
+use crate::flow::gate::Gate;
 use crate::limit::{LimitKey, RateLimiter};
 use crate::mail::{Mailer, Site, Templates};
-use crate::password::{Context, HashPool, Policy};
+use crate::password::{BreachCheck, Context, HashPool, PasswordHistory, Policy, Unanswered};
 use crate::queue::{JobId, JobQueue};
 use crate::random::{self, Random};
-use crate::recovery::RecoveryPolicy;
+use crate::recovery::{RecoveryPolicy, SecondFactorCheck};
 use crate::sms::SmsSender;
 use crate::store::{Live, TokenStore};
-use crate::token::{Keyring, TokenRecord};
+use crate::token::{Key, Keyring, TokenRecord};
 use crate::wire::Fields;
 
 pub use builder::{BuildError, Builder, Danger, Limits, Parts, Retry};
@@ -53,7 +59,12 @@ pub use complete::{CompleteError, Completed};
 pub use hint::{ExternalAccounts, Strangers};
 pub use operator::{Operator, OperatorDanger, OperatorError};
 pub use request::{Accepted, RequestError};
+pub use screen::ScreenError;
+pub use step_up::{StepUp, StepUpError};
 pub use verify::{Verified, VerifyError};
+pub use watch::{WatchReport, Watcher};
+#[cfg(feature = "tokio")]
+pub use watch::{WatcherHandle, WatcherOptions};
 pub use worker::{RunReport, Worker};
 #[cfg(feature = "tokio")]
 pub use worker::{WorkerHandle, WorkerOptions};
@@ -139,10 +150,14 @@ struct Core {
     limiter: Arc<dyn RateLimiter>,
     templates: Box<dyn Templates>,
     recovery: Box<dyn RecoveryPolicy>,
+    second_factor: Option<Box<dyn SecondFactorCheck>>,
     audit: Box<dyn AuditSink>,
     audit_failures: AtomicU64,
+    gate: Option<Gate>,
     hashing: HashPool,
     policy: Policy,
+    breach: Option<(Box<dyn BreachCheck>, Unanswered)>,
+    history: Option<(Box<dyn PasswordHistory>, u8)>,
     /// What an unknown selector is compared with.
     dummy: TokenRecord,
     clock: Box<dyn Clock>,
@@ -235,9 +250,23 @@ impl ResetFlow {
         self.core.settings.grant_life
     }
 
+    /// Whether there is somebody to check second factors:
+    /// [`Builder::second_factor`](Builder::second_factor).
+    pub fn checks_second_factors(&self) -> bool {
+        self.core.second_factor.is_some()
+    }
+
     /// How many audit events the sink did not take since the start.
     pub fn audit_failures(&self) -> u64 {
         self.core.audit_failures.load(Ordering::Relaxed)
+    }
+
+    /// What the audit trail calls this identifier, in this flow's tenant: one pseudonym for each key
+    /// of the ring, the active key's first. For operators who look for somebody's events: ask for
+    /// the address in a form, never in a URL.
+    pub fn pseudonyms(&self, identifier: &Identifier) -> Vec<Pseudonym> {
+        let keys = self.core.keyring.all();
+        keys.map(|key| self.pseudonym_by(key, identifier)).collect()
     }
 
     fn now(&self) -> Timestamp {
@@ -299,7 +328,11 @@ impl ResetFlow {
     }
 
     fn pseudonym(&self, identifier: &Identifier) -> Pseudonym {
-        let mut mac = self.core.keyring.active().audit.clone();
+        self.pseudonym_by(self.core.keyring.active(), identifier)
+    }
+
+    fn pseudonym_by(&self, key: &Key, identifier: &Identifier) -> Pseudonym {
+        let mut mac = key.audit.clone();
         mac.optional(
             self.tenant
                 .as_ref()
@@ -309,12 +342,22 @@ impl ResetFlow {
         let full: [u8; 32] = mac.finalize().into_bytes().into();
         let mut half = [0; 16];
         half.copy_from_slice(full.split_at(16).0);
-        Pseudonym::new(half)
+        Pseudonym::from_bytes(half)
     }
 
     /// Words that nobody of this service should have as a password.
     fn context(&self) -> Context {
         Context::default().word(self.core.site.service_name())
+    }
+
+    /// The same, and this account's own.
+    fn context_of(&self, account: &Account) -> Context {
+        let addresses = account.verified.iter().chain(&account.unverified);
+        let words = addresses
+            .map(|address| address.as_str())
+            .chain(account.context_words.iter().map(String::as_str))
+            .chain([account.id.as_str()]);
+        words.fold(self.context(), Context::word)
     }
 
     fn id(&self) -> Result<[u8; 16], BoxError> {

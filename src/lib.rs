@@ -6,6 +6,7 @@ pub mod audit;
 pub mod clock;
 pub mod error;
 pub mod flow;
+pub mod human;
 pub mod limit;
 pub mod mail;
 pub mod memory;

@@ -32,6 +32,16 @@ impl Rate {
         Self { count, per }
     }
 
+    /// How many uses.
+    pub const fn count(&self) -> u32 {
+        self.count.get()
+    }
+
+    /// In which span.
+    pub const fn per(&self) -> Duration {
+        self.per
+    }
+
     /// Microseconds that one use takes to grow back.
     pub fn emission(&self) -> i64 {
         (micros(self.per) / i64::from(self.count.get())).max(1)

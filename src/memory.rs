@@ -1,4 +1,4 @@
-//! Backends in this process: [`MemoryTokens`], [`MemoryQueue`], [`MemoryLimiter`].
+//! Backends in this process: [`MemoryTokens`], [`MemoryQueue`], [`MemoryLimiter`], [`MemoryLog`].
 //!
 //! For applications of one process, and for tests. They keep every promise of their contracts but
 //! one: a restart forgets everything. A forgotten token is only a dead link, and a forgotten limit
@@ -6,7 +6,7 @@
 //! *claim* a change that nobody finishes. Use a database where that matters.
 //!
 //! Each is bounded, and a full one answers an error: it never drops what it promised to keep and
-//! never lets anyone through. No operation looks at more than it needs, so a million live tokens
+//! never lets anyone through. (Only the log, which is for looking at, lets its oldest events go.) No operation looks at more than it needs, so a million live tokens
 //! cost no more time than a thousand.
 //!
 //! ```
@@ -19,10 +19,12 @@
 //! ```
 
 mod limiter;
+mod log;
 mod queue;
 mod tokens;
 
 pub use limiter::MemoryLimiter;
+pub use log::MemoryLog;
 pub use queue::MemoryQueue;
 pub use tokens::MemoryTokens;
 

@@ -5,15 +5,27 @@
 //! own, so that the application's executor keeps running. [`PasswordHash`] is what the application
 //! stores.
 //!
+//! A login asks a [`LoginVerifier`], on the same pool. A table that holds bcrypt, scrypt, PBKDF2 or
+//! older Argon2 moves to today's Argon2id as people log in, with a [`MigratingHasher`];
+//! [`Peppered`] adds a key that the database does not know; [`calibrate()`] finds the cost for a
+//! machine.
+//!
 //! This module is not a strength meter, and it has no composition rules: "one digit, one symbol"
 //! makes passwords weaker and people unhappy (NIST SP 800-63B-4, R47).
+//!
+//! The policy knows a [`Blocklist`]; what has to be looked up elsewhere is a [`BreachCheck`] or a
+//! [`PasswordHistory`], which the flow asks.
+//! [`ResetFlow::screen`](crate::ResetFlow::screen) and
+//! [`screen_change`](crate::ResetFlow::screen_change) ask the same for other forms.
 //!
 //! Registration, password change and login should use the same parts, or a password that was
 //! accepted in one place is refused in another (R54). Give the same pool to the flow with
 //! [`Builder::hashing`](crate::flow::Builder::hashing): two pools would each take the bound of one.
 //!
 //! ```
-//! use password_reset::password::{Argon2id, Candidate, Context, HashPool, Policy};
+//! use password_reset::password::{
+//!     Argon2id, Candidate, Context, HashPool, Login, LoginVerifier, Policy,
+//! };
 //!
 //! # fn block_on<F: Future>(future: F) -> F::Output {
 //! #     use std::{pin::pin, sync::Arc, task, thread};
@@ -32,6 +44,7 @@
 //! let policy = Policy::default().context_words(["Acme"]);
 //! let context = Context::default().word("jane@example.com");
 //! let pool = HashPool::new(Argon2id::default())?;
+//! let logins = LoginVerifier::new(pool.clone()).await?;
 //!
 //! // Registration, change and reset.
 //! assert!(policy.parse("acme-acme-acme-1", &context).is_err());
@@ -40,7 +53,12 @@
 //!
 //! // Login. The policy is not asked: older passwords stay valid.
 //! let candidate = Candidate::parse("seven quiet owls at noon")?;
-//! assert!(pool.verify(candidate, stored).await?);
+//! let login = logins.verify(candidate, Some(&stored)).await?;
+//! assert!(matches!(login, Login::Right { rehashed: None }));
+//!
+//! // Nobody there: the same work, the same answer.
+//! let candidate = Candidate::parse("seven quiet owls at noon")?;
+//! assert!(matches!(logins.verify(candidate, None).await?, Login::Wrong));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # }).unwrap();
 //! ```
@@ -51,13 +69,33 @@ use secrecy::{ExposeSecret, SecretString};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 use zeroize::Zeroizing;
 
+mod blocklist;
+mod breach;
+mod calibrate;
+mod fold;
 mod hasher;
+mod history;
+pub mod legacy;
+mod login;
+mod migrating;
+mod pepper;
 mod policy;
 mod pool;
+#[cfg(feature = "zxcvbn")]
+mod strength;
 
+pub use blocklist::{Blocklist, BlocklistError};
+pub use breach::{Breach, BreachCheck, Unanswered};
+pub use calibrate::{Budget, Calibration, InvalidBudget, Measurement, calibrate, calibrate_with};
 pub use hasher::{Argon2id, Ceilings, HasherError, PasswordHasher, Scratch, WeakParameters};
+pub use history::{MAX_HISTORY, PasswordHistory};
+pub use login::{Login, LoginVerifier};
+pub use migrating::{MigratingHasher, PasswordVerifier};
+pub use pepper::Peppered;
 pub use policy::{Context, PasswordRejected, Policy, PolicyError, Violation};
 pub use pool::{HashPool, HashPoolBuilder, PoolError, PoolStats};
+#[cfg(feature = "zxcvbn")]
+pub use strength::Strength;
 
 /// The most bytes a password may have, before and after normalisation.
 ///
@@ -73,8 +111,9 @@ const NFC_GROWTH: usize = 3;
 
 /// A password that a [`Policy`] accepted, in Unicode normalisation form C.
 ///
-/// Only [`Policy::parse`] makes one, so whoever holds it need not judge again. It is wiped on drop,
-/// it cannot be cloned, compared or printed.
+/// Only [`Policy::parse`] makes one, so whoever holds it need not judge again. (A
+/// [`PasswordHasher`] also gets an older password as one, when a login has just proven it and its
+/// hash is renewed.) It is wiped on drop, it cannot be cloned, compared or printed.
 ///
 /// ```compile_fail
 /// # fn takes(password: password_reset::password::NewPassword) {

@@ -27,6 +27,12 @@ impl JobId {
         Self(bytes)
     }
 
+    /// Reads what [`Display`](fmt::Display) writes: 32 lower-case hexadecimal digits, as an audit
+    /// trail keeps them.
+    pub fn parse(text: &str) -> Option<Self> {
+        crate::token::unhex(text).map(Self)
+    }
+
     /// The bytes to store.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0

@@ -478,6 +478,11 @@ mod tests {
                 Violation::ContextWord,
                 Violation::Predictable,
                 Violation::ControlCharacter,
+                Violation::Common,
+                Violation::Guessable,
+                Violation::Breached,
+                Violation::Unchanged,
+                Violation::Reused,
             ] {
                 let text = Texts::default().violation(language, &violation).unwrap();
                 assert!(!text.contains('{'), "{text}");

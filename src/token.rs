@@ -22,6 +22,6 @@ pub use secret::{LINK_TOKEN_CHARS, LinkToken, Malformed, PresentedToken, Selecto
 pub(crate) use cancel::{Beside, CancelClaims};
 pub(crate) use code::code_of;
 pub(crate) use digest::Claims;
-#[cfg(feature = "testing")]
+#[cfg(any(feature = "proof-of-work", feature = "testing"))]
 pub(crate) use keyring::HmacSha256;
-pub(crate) use secret::hex;
+pub(crate) use secret::{hex, unhex};

@@ -2,13 +2,13 @@
 
 use tracing::Level;
 
-use crate::audit::{AuditSink, Event, EventKind, Severity};
+use crate::audit::{AuditSink, Event, Severity};
 use crate::error::BoxError;
 
 /// Writes every event to `tracing` under the target `password_reset::audit`; the default sink.
 ///
-/// Fields: `event` (the stable name), `detail`, `at`, `tenant`, `user.id`, `enduser.pseudo.id`,
-/// `source`, `job`, `token`. They are part of the crate's public interface. Info and warning keep
+/// Fields: `event` (the stable name), `kind` (its code), `number`, `at`, `tenant`, `user.id`,
+/// `enduser.pseudo.id`, `source`, `job`, `token`, `parent`, `actor`. They are part of the crate's public interface. Info and warning keep
 /// their level; critical events are errors.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TracingSink;
@@ -21,7 +21,8 @@ impl AuditSink for TracingSink {
                     target: "password_reset::audit",
                     $level,
                     event = event.kind.name(),
-                    detail = detail(event.kind),
+                    kind = event.kind.code(),
+                    number = event.kind.number(),
                     at = %event.at,
                     tenant = event.tenant.as_ref().map(tracing::field::debug),
                     user.id = event.user.as_ref().map(tracing::field::debug),
@@ -29,6 +30,8 @@ impl AuditSink for TracingSink {
                     source = event.source.map(tracing::field::display),
                     job = event.job.map(tracing::field::display),
                     token = event.token.map(tracing::field::display),
+                    parent = event.parent.map(tracing::field::display),
+                    actor = event.actor.as_ref().map(tracing::field::debug),
                 )
             };
         }
@@ -39,10 +42,4 @@ impl AuditSink for TracingSink {
         }
         Ok(())
     }
-}
-
-/// The cause inside the kind; `Debug` of a closed enum of words and numbers, so nothing that a
-/// person typed can reach it.
-fn detail(kind: EventKind) -> tracing::field::DebugValue<EventKind> {
-    tracing::field::debug(kind)
 }

@@ -9,13 +9,19 @@ use crate::account::{UserId, UserStore};
 use crate::audit::{AuditSink, TracingSink};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::BoxError;
+use crate::flow::gate::{Check, Gate};
 use crate::flow::{Codes, Core, ExternalAccounts, ResetFlow, Settings, Strangers, TextLimits};
+#[cfg(feature = "proof-of-work")]
+use crate::human::ProofOfWork;
+use crate::human::{HumanCheck, When};
 use crate::limit::{Quota, RateLimiter};
 use crate::mail::{Mailer, Site, StandardLetters, Templates};
-use crate::password::{Argon2id, HashPool, Policy};
+use crate::password::{
+    Argon2id, BreachCheck, HashPool, MAX_HISTORY, PasswordHistory, Policy, Unanswered,
+};
 use crate::queue::JobQueue;
 use crate::random::{self, Random, Shared, SystemRandom};
-use crate::recovery::{RecoveryPolicy, RefuseSecondFactor};
+use crate::recovery::{AllowAll, RecoveryPolicy, SecondFactorCheck};
 use crate::sms::SmsSender;
 use crate::store::{Live, TokenStore};
 use crate::token::{Epoch, KeyId, Keyring, Purpose, Selector, TokenDigest, TokenRecord};
@@ -62,11 +68,22 @@ pub struct Limits {
     pub identifier: Quota,
     /// Requests from one IPv4 address or IPv6 /64: 20 an hour.
     pub source: Quota,
+    /// Requests from one network, an IPv4 /24 or IPv6 /48, over all tenants: as many as this number
+    /// of its sources may make; 5, so 100 an hour. Otherwise whoever has a /48 has 65,536 sources.
+    pub sources_per_network: u32,
+    /// Requests from everywhere, over all tenants: 2,000 an hour (R31).
+    pub global: Quota,
+    /// What is kept back when those are used up: 500 an hour, of which each network gets one. So a
+    /// flood has to come from as many networks as that to keep out somebody elsewhere (W56).
+    pub reserve: Quota,
     /// Tokens presented from one IPv4 address or IPv6 /64: 60 a minute.
     pub verifications: Quota,
     /// Mails to one account, whatever was typed: 5 an hour. Those with codes, and those of operators,
     /// are counted apart, under the same quota.
     pub mails: Quota,
+    /// Tries at one account's second factor, whatever the token and the source: 20 an hour, 50 a day
+    /// (RFC 4226, 7.3). One token has five beside that.
+    pub step_ups: Quota,
 }
 
 impl Default for Limits {
@@ -74,8 +91,12 @@ impl Default for Limits {
         Self {
             identifier: Quota::new(1, MINUTE).and(3, HOUR).and(10, DAY),
             source: Quota::new(20, HOUR),
+            sources_per_network: 5,
+            global: Quota::new(2_000, HOUR),
+            reserve: Quota::new(500, HOUR),
             verifications: Quota::new(60, MINUTE),
             mails: Quota::new(5, HOUR),
+            step_ups: Quota::new(20, HOUR).and(50, DAY),
         }
     }
 }
@@ -128,6 +149,9 @@ pub enum BuildError {
         "codes have 6 to 12 digits, 1 to 10 minutes, 1 to 10 tries, and 1 to 100 for each account"
     )]
     Codes,
+    /// A number of [`ProofOfWork`] is out of its bounds.
+    #[error("work hides a number of up to 1,000 to 10,000,000, for 1 to 60 minutes")]
+    ProofOfWork,
     /// Text messages carry codes only, and there are none.
     #[error("text messages need codes")]
     SmsWithoutCodes,
@@ -145,12 +169,16 @@ pub struct Builder {
     parts: Parts,
     templates: Box<dyn Templates>,
     recovery: Box<dyn RecoveryPolicy>,
+    second_factor: Option<Box<dyn SecondFactorCheck>>,
     audit: Box<dyn AuditSink>,
     hashing: Option<HashPool>,
     policy: Policy,
+    breach: Option<(Box<dyn BreachCheck>, Unanswered)>,
+    history: Option<(Box<dyn PasswordHistory>, u8)>,
     clock: Box<dyn Clock>,
     random: Box<dyn Random>,
     sms: Option<Arc<dyn SmsSender>>,
+    gate: Option<Gate>,
     link_life: Duration,
     link_life_limit: Duration,
     spread_floor: Duration,
@@ -163,13 +191,17 @@ impl Builder {
         Self {
             parts,
             templates: Box::new(StandardLetters::default()),
-            recovery: Box::new(RefuseSecondFactor),
+            recovery: Box::new(AllowAll),
+            second_factor: None,
             audit: Box::new(TracingSink),
             hashing: None,
             policy: Policy::default(),
+            breach: None,
+            history: None,
             clock: Box::new(SystemClock),
             random: Box::new(SystemRandom),
             sms: None,
+            gate: None,
             link_life,
             link_life_limit: HOUR,
             spread_floor: Duration::from_millis(200),
@@ -205,9 +237,18 @@ impl Builder {
         self
     }
 
-    /// Who decides about accounts with a second factor; by default they are refused (R67).
+    /// Whose password may be set this way. By default everybody's; but whoever has a second factor
+    /// has to prove it, whatever is decided here (R67).
     pub fn recovery(mut self, policy: impl RecoveryPolicy) -> Self {
         self.recovery = Box::new(policy);
+        self
+    }
+
+    /// Who checks second factors. Without one, and without a proof by
+    /// [`Verified::begin_step_up`](crate::Verified::begin_step_up), accounts that have a second
+    /// factor are refused (R67).
+    pub fn second_factor(mut self, check: impl SecondFactorCheck) -> Self {
+        self.second_factor = Some(Box::new(check));
         self
     }
 
@@ -226,6 +267,20 @@ impl Builder {
     /// Other rules for new passwords.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// Looks every new password up in a collection of leaked ones, and says what happens when that
+    /// fails.
+    pub fn breach_check(mut self, check: impl BreachCheck, unanswered: Unanswered) -> Self {
+        self.breach = Some((Box::new(check), unanswered));
+        self
+    }
+
+    /// Refuses the account's last passwords, at most [`MAX_HISTORY`] of them; by default only the
+    /// present one. Each costs a hash. Read [`PasswordHistory`] before you want this.
+    pub fn password_history(mut self, history: impl PasswordHistory, last: u8) -> Self {
+        self.history = Some((Box::new(history), last.min(MAX_HISTORY)));
         self
     }
 
@@ -293,6 +348,35 @@ impl Builder {
     pub fn sms(mut self, sender: impl SmsSender, limits: TextLimits) -> Self {
         self.sms = Some(Arc::new(sender));
         self.settings.text_limits = limits;
+        self
+    }
+
+    /// Who tells humans from programs, and when a proof is asked for: a captcha. By default nobody
+    /// does.
+    ///
+    /// Requests for links and for codes that come without a proof hear
+    /// [`RequestError::Challenge`](crate::flow::RequestError::Challenge);
+    /// [`request_with_proof`](crate::ResetFlow::request_with_proof) brings it along.
+    pub fn human(mut self, check: impl HumanCheck, when: When) -> Self {
+        self.gate = Some(Gate {
+            check: Check::Foreign(Box::new(check)),
+            when,
+        });
+        self
+    }
+
+    /// Asks for work instead of a captcha: no other service is asked, and nobody is watched. The
+    /// riddles are [`ResetFlow::challenge`](crate::ResetFlow::challenge). In place of
+    /// [`human`](Self::human): a flow has one check.
+    ///
+    /// An answer is taken once, on whichever process it arrives, because the limiter remembers it;
+    /// with [`Unlimited`](crate::limit::Unlimited) nobody does.
+    #[cfg(feature = "proof-of-work")]
+    pub fn proof_of_work(mut self, work: ProofOfWork, when: When) -> Self {
+        self.gate = Some(Gate {
+            check: Check::Work(work),
+            when,
+        });
         self
     }
 
@@ -371,6 +455,9 @@ impl Builder {
         {
             return Err(BuildError::Codes);
         }
+        if self.gate.as_ref().is_some_and(|gate| !gate.is_bounded()) {
+            return Err(BuildError::ProofOfWork);
+        }
         if self.sms.is_some() && self.settings.codes.is_none() {
             return Err(BuildError::SmsWithoutCodes);
         }
@@ -402,10 +489,14 @@ impl Builder {
             limiter,
             templates: self.templates,
             recovery: self.recovery,
+            second_factor: self.second_factor,
             audit: self.audit,
             audit_failures: 0.into(),
+            gate: self.gate,
             hashing,
             policy,
+            breach: self.breach,
+            history: self.history,
             dummy,
             clock: self.clock,
             random: self.random,

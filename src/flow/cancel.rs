@@ -363,7 +363,7 @@ impl ResetFlow {
         let same = token || notice;
         let cancels = matches!(
             record.purpose,
-            Purpose::Reset | Purpose::First | Purpose::Code
+            Purpose::Reset | Purpose::First | Purpose::Code | Purpose::Redeemed
         );
         if !same || known.is_none() || !cancels {
             return Err(why);

@@ -15,6 +15,7 @@ use crate::audit::Step;
 use crate::error::Backend;
 use crate::flow::ResetFlow;
 use crate::flow::request::{Asked, RequestError};
+use crate::human::Proof;
 use crate::limit::Quota;
 use crate::queue::{Channel, Task};
 use crate::token::{CODE_DIGITS, CodeHandle};
@@ -122,13 +123,30 @@ impl ResetFlow {
     ///
     /// # Errors
     ///
-    /// - [`RequestError::RateLimited`] when the client's address is over its limit.
+    /// - [`RequestError::RateLimited`] and [`RequestError::Challenge`], as for
+    ///   [`request`](Self::request).
     /// - [`RequestError::NotOffered`] when the flow has no codes, or no text messages.
     /// - [`RequestError::Unavailable`] when there is no randomness for a handle.
     pub async fn request_code(
         &self,
         identifier: &Identifier,
         channel: Channel,
+        client: &Client,
+    ) -> Result<CodeAccepted, RequestError> {
+        self.request_code_with_proof(identifier, channel, None, client)
+            .await
+    }
+
+    /// The same, with the proof that a human asks, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`request_code`](Self::request_code).
+    pub async fn request_code_with_proof(
+        &self,
+        identifier: &Identifier,
+        channel: Channel,
+        proof: Option<&Proof>,
         client: &Client,
     ) -> Result<CodeAccepted, RequestError> {
         let drawn = self.stray_handle(channel)?;
@@ -138,6 +156,7 @@ impl ResetFlow {
             client,
             bucket: "request-identifier-code",
             text: channel == Channel::Sms,
+            proof,
         };
         self.ask(asked, |identifier, suppressed| Task::Code {
             identifier,

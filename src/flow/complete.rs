@@ -1,7 +1,7 @@
 //! The password is changed: once, through any crash.
 //!
-//! The order is the promise. Policy, decision and hash come before the claim, so that a refusal or
-//! an overload leaves the token untouched. The claim is written before anything changes, so that
+//! The order is the promise. Policy, decision, what has to be looked up about the password, and hash
+//! come before the claim, so that a refusal or an overload leaves the token untouched. The claim is written before anything changes, so that
 //! whoever dies after it leaves a trace for the sweep. The notices are queued before the change, so
 //! that no change goes without. The compare-and-swap is the single point of
 //! no return, even where tokens and users live in different databases.
@@ -10,9 +10,9 @@ use crate::account::{Swap, UserId};
 use crate::audit::{EventKind, Refused, Step};
 use crate::clock::Timestamp;
 use crate::error::{Backend, BackendError};
-use crate::flow::{Verified, VerifyError};
+use crate::flow::{ScreenError, Verified, VerifyError};
 use crate::password::{NewPassword, PasswordHash, PasswordRejected, PoolError};
-use crate::recovery::{Recovery, RecoveryAttempt};
+use crate::recovery::Recovery;
 use crate::token::state::{Claim, ClaimId};
 
 /// Why a password was not changed. Unless a variant says otherwise, nothing was changed and the
@@ -29,13 +29,15 @@ pub enum CompleteError {
     /// Another request is using the link at this moment.
     #[error("the link is being used at this moment")]
     InProgress,
-    /// The new password does not meet the policy.
+    /// The new password does not meet the policy, is known from a breach, or is not a new one.
     #[error("the new password was refused")]
     Password(#[source] PasswordRejected),
     /// The application refuses this account.
     #[error("this account cannot be recovered this way")]
     Denied,
-    /// A second factor has to be proven first.
+    /// A second factor has to be proven first, for this very token:
+    /// [`prove_factor`](Verified::prove_factor) and [`with_proof`](Verified::with_proof). Where the
+    /// account has no [usable factor](Verified::usable_factors), name a way to reach your support.
     #[error("a second factor is needed")]
     StepUp,
     /// The hashing pool is full. Answer "503" and ask to try again.
@@ -119,6 +121,7 @@ impl Verified {
     /// See [`CompleteError`].
     pub async fn complete(self, password: NewPassword) -> Result<Completed, CompleteError> {
         self.decide(&password).await?;
+        self.screen(&password).await?;
         let hash = self.hash(password).await?;
         let (claim, until) = self.claim().await?;
         if let Err(refused) = self.prepare(until).await {
@@ -156,17 +159,34 @@ impl Verified {
             let _ = self.refused(Refused::Password);
             return Err(CompleteError::Password(rejected));
         }
-        let attempt = RecoveryAttempt {
-            account: &self.account,
-            token: self.record.selector,
-            client: self.client,
-        };
-        let decision = self.flow.core.recovery.decide(&attempt).await;
+        let decision = self.flow.core.recovery.decide(&self.attempt()).await;
         match decision.map_err(|e| self.unavailable(Backend::Recovery, e))? {
-            Recovery::Allow => Ok(()),
             Recovery::Deny => Err(self.refused(Refused::Denied)),
-            Recovery::StepUp => Err(self.refused(Refused::StepUp)),
+            Recovery::StepUp if self.proven(&self.account).is_none() => {
+                Err(self.refused(Refused::StepUp))
+            }
+            // Whatever the policy says, nobody gets around a factor that is enrolled (R67).
+            Recovery::Allow | Recovery::StepUp => self
+                .satisfied(&self.account)
+                .map_err(|why| self.refused(why)),
         }
+    }
+
+    /// Behind the decision: who may not change this password is not told whether it is the present
+    /// one.
+    async fn screen(&self, password: &NewPassword) -> Result<(), CompleteError> {
+        let screened = self
+            .flow
+            .screen_parsed(password, &self.account, Step::Complete)
+            .await;
+        screened.map_err(|error| match error {
+            ScreenError::Password(rejected) => {
+                let _ = self.refused(Refused::Password);
+                CompleteError::Password(rejected)
+            }
+            ScreenError::Busy => self.refused(Refused::Busy),
+            ScreenError::Unavailable(error) => CompleteError::Unavailable(error),
+        })
     }
 
     async fn hash(&self, password: NewPassword) -> Result<PasswordHash, CompleteError> {
@@ -217,9 +237,9 @@ impl Verified {
             }
             Err(why) => return Err(self.refused(why).into()),
         };
-        // The policy has decided about an account without a second factor.
-        if account.second_factor && !self.account.second_factor {
-            return Err(self.refused(Refused::StepUp).into());
+        // A factor may have been enrolled, or exchanged, since the decision.
+        if let Err(why) = self.satisfied(&account) {
+            return Err(self.refused(why).into());
         }
         let queued = self
             .flow
@@ -266,7 +286,7 @@ impl Verified {
             .refuse(why, &self.client, Some(selector), Some(user));
         match (why, public) {
             (Refused::Denied, _) => CompleteError::Denied,
-            (Refused::StepUp, _) => CompleteError::StepUp,
+            (Refused::StepUp | Refused::SameChannel, _) => CompleteError::StepUp,
             (Refused::Busy, _) => CompleteError::Busy,
             (_, VerifyError::Expired) => CompleteError::Expired,
             (_, VerifyError::InProgress) => CompleteError::InProgress,

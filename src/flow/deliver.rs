@@ -447,6 +447,7 @@ impl ResetFlow {
         let mut event = flow.event(EventKind::NoticeSent);
         event.job = Some(leased.job.id);
         event.user = Some(user.clone());
+        event.token = Some(*token);
         let claims = flow.cancel_claims(Beside::Notice, *token, user);
         let is_ours = |key: &Key| bool::from(claims.seal(key, address).as_slice().ct_eq(seal));
         let cancel = match core.keyring.get(*key).is_some_and(is_ours) {

@@ -6,6 +6,8 @@ use crate::account::{Client, Identifier};
 use crate::audit::{Event, EventKind, Step};
 use crate::error::{Backend, BackendError};
 use crate::flow::ResetFlow;
+use crate::flow::gate::Halt;
+use crate::human::Proof;
 use crate::limit::Decision;
 use crate::queue::{Job, JobId, Task};
 use crate::random;
@@ -19,12 +21,17 @@ pub struct Accepted;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// This source has asked too often, for whomever.
+    /// This source has asked too often, or its network, or everybody together; for whomever.
     #[error("too many requests from this source")]
     RateLimited {
         /// When it may ask again.
         retry_after: Duration,
     },
+    /// There was no proof that a human asks, or it was refused: ask again, with a new one
+    /// ([`ResetFlow::request_with_proof`]). Only flows with a check answer this; see
+    /// [`Builder::human`](crate::flow::Builder::human).
+    #[error("a proof is needed that a human asks")]
+    Challenge,
     /// The flow was not built for what was asked: see [`Builder::codes`](crate::flow::Builder::codes)
     /// and [`Builder::sms`](crate::flow::Builder::sms).
     #[error("not offered by this service")]
@@ -33,9 +40,6 @@ pub enum RequestError {
     #[error("not available at this moment")]
     Unavailable(#[source] BackendError),
 }
-
-/// The label of a source's text messages.
-const TEXTS: &str = "text-source";
 
 /// What a request is charged to.
 pub(super) struct Asked<'a> {
@@ -46,25 +50,48 @@ pub(super) struct Asked<'a> {
     pub(super) bucket: &'static str,
     /// Whether a text message was asked for.
     pub(super) text: bool,
+    /// What shows that a human asks.
+    pub(super) proof: Option<&'a Proof>,
 }
 
 impl ResetFlow {
     /// Takes a request for a link.
     ///
-    /// Does the same work for every identifier: charges two limits, appends one job, answers. The
+    /// Does the same work for every identifier: charges limits, appends one job, answers. The
     /// account is looked up later, by a [`Worker`](crate::flow::Worker). Changes nothing on the
     /// account (R18).
+    ///
+    /// Charged are, in this order, the source, its network, all requests together, and the
+    /// identifier; see [`Limits`](crate::flow::Limits). Who is over one of the first three costs
+    /// fewer calls, and is not charged to what comes behind it.
     ///
     /// When a part of the flow fails, nothing is queued and the answer is the same; the audit
     /// trail says what failed (R38).
     ///
     /// # Errors
     ///
-    /// [`RequestError::RateLimited`] when the client's address is over its limit. An *identifier*
-    /// over its limit is not an error: the answer would tell that its owner has just asked.
+    /// - [`RequestError::RateLimited`] when the client's address is over its limit, or its network,
+    ///   or everybody together. An *identifier* over its limit is not an error: the answer would
+    ///   tell that its owner has just asked.
+    /// - [`RequestError::Challenge`] when a proof is needed that a human asks.
     pub async fn request(
         &self,
         identifier: &Identifier,
+        client: &Client,
+    ) -> Result<Accepted, RequestError> {
+        self.request_with_proof(identifier, None, client).await
+    }
+
+    /// The same, with the proof that a human asks, if there is one. It is looked at once the source
+    /// and its network are within their limits, and before anything else is spent.
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](Self::request).
+    pub async fn request_with_proof(
+        &self,
+        identifier: &Identifier,
+        proof: Option<&Proof>,
         client: &Client,
     ) -> Result<Accepted, RequestError> {
         let asked = Asked {
@@ -72,6 +99,7 @@ impl ResetFlow {
             client,
             bucket: "request-identifier",
             text: false,
+            proof,
         };
         self.ask(asked, |identifier, suppressed| Task::Deliver {
             identifier,
@@ -87,26 +115,37 @@ impl ResetFlow {
         asked: Asked<'_>,
         task: impl FnOnce(Identifier, bool) -> Task,
     ) -> Result<(), RequestError> {
-        let mut event = self.event(EventKind::RateLimited);
+        let mut event = self.event(EventKind::Challenged);
         event.identifier = Some(self.pseudonym(asked.identifier));
         event.source = asked.client.prefix();
-        match self.try_request(&asked, task, &mut event).await {
-            Ok(Decision::Allow) => {}
-            Ok(Decision::Deny { retry_after }) => {
-                event.kind = EventKind::RateLimited;
-                self.record(event);
-                return Err(RequestError::RateLimited { retry_after });
+        let answer = match self.try_request(&asked, task, &mut event).await {
+            Ok(()) => Ok(()),
+            Err(Halt::Limited {
+                kind,
+                retry_after,
+                proof_helps,
+            }) => {
+                event.kind = kind;
+                let proof_helps = proof_helps && asked.proof.is_none();
+                Err(match proof_helps && self.takes_proof_for_limits() {
+                    true => RequestError::Challenge,
+                    false => RequestError::RateLimited { retry_after },
+                })
             }
-            Err(failure) => {
-                let backend = failure.backend();
+            Err(Halt::Challenge(kind)) => {
+                event.kind = kind;
+                Err(RequestError::Challenge)
+            }
+            Err(Halt::Failed(failure)) => {
                 event.kind = EventKind::BackendFailed {
-                    backend,
+                    backend: failure.backend(),
                     step: Step::Request,
                 };
+                Ok(())
             }
-        }
+        };
         self.record(event);
-        Ok(())
+        answer
     }
 
     async fn try_request(
@@ -114,33 +153,12 @@ impl ResetFlow {
         asked: &Asked<'_>,
         task: impl FnOnce(Identifier, bool) -> Task,
         event: &mut Event,
-    ) -> Result<Decision, BackendError> {
-        let now = self.now();
-        let limits = &self.core.settings.limits;
-        let limiter = &self.core.limiter;
-        let limited = |source| BackendError::new(Backend::Limiter, source);
-
-        let source = [("request-source", limits.source)];
-        let text = [(TEXTS, self.core.settings.text_limits.source)];
-        let text = asked.text.then_some(text).into_iter().flatten();
-        for (label, quota) in source.into_iter().chain(text) {
-            // Telephones know no tenants.
-            let key = match label {
-                TEXTS => self.of(None).source_key(label, asked.client),
-                _ => self.source_key(label, asked.client),
-            };
-            let denied = limiter.check(&key, &quota, now).await.map_err(limited)?;
-            if denied != Decision::Allow {
-                return Ok(denied);
-            }
-        }
+    ) -> Result<(), Halt> {
+        self.let_in(asked, event).await?;
         let canonical = asked.identifier.canonical();
         let key = self.limit_key(asked.bucket, canonical.as_bytes());
-        let decision = limiter
-            .check(&key, &limits.identifier, now)
-            .await
-            .map_err(limited)?;
-        let suppressed = decision != Decision::Allow;
+        let quota = &self.core.settings.limits.identifier;
+        let suppressed = self.count(&key, quota).await? != Decision::Allow;
 
         let identifier = asked.identifier.clone().within(self.tenant.as_ref());
         let job = self.job(task(identifier, suppressed), true)?;
@@ -152,7 +170,7 @@ impl ResetFlow {
         self.wake(&job);
         event.kind = EventKind::Requested { suppressed };
         event.job = Some(job.id);
-        Ok(Decision::Allow)
+        Ok(())
     }
 
     /// A job that starts now, or at a random moment of the spread.
@@ -166,15 +184,6 @@ impl ResetFlow {
             due = due + Duration::from_micros(wait);
         }
         Ok(Job { id, due, task })
-    }
-
-    /// Clients without an address share one bucket.
-    pub(super) fn source_key(&self, label: &str, client: &Client) -> crate::limit::LimitKey {
-        match client.prefix() {
-            Some(std::net::IpAddr::V4(v4)) => self.limit_key(label, &v4.octets()),
-            Some(std::net::IpAddr::V6(v6)) => self.limit_key(label, &v6.octets()),
-            None => self.limit_key(label, &[]),
-        }
     }
 
     /// Tells a worker of this process that a job was queued.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use crate::account::{Account, Address, Client, Credential, Seen, Status, UserId};
 use crate::audit::{EventKind, Refused, Step};
 use crate::clock::Timestamp;
@@ -65,6 +67,8 @@ pub struct Verified {
     pub(super) client: Client,
     pub(super) at: Timestamp,
     pub(super) seen: Option<Seen>,
+    /// As it was presented, not judged yet.
+    pub(super) proof: Option<SecretString>,
 }
 
 impl Verified {
@@ -73,7 +77,7 @@ impl Verified {
         &self.account.id
     }
 
-    /// Which token it is; what the proof of a second factor is bound to.
+    /// Which token it is; what the [proof of a second factor](crate::recovery) is bound to.
     pub fn token(&self) -> Selector {
         self.record.selector
     }
@@ -98,9 +102,10 @@ impl Verified {
         self.account.locale.as_deref()
     }
 
-    /// Whether the account has a second factor, so that the page can ask for it first.
+    /// Whether the account has a second factor, so that the page can ask for it first; see
+    /// [`needs_second_factor`](Self::needs_second_factor).
     pub fn has_second_factor(&self) -> bool {
-        self.account.second_factor
+        self.account.has_second_factor()
     }
 
     /// Whether it is the account's first password that is chosen, so that the page can say so.
@@ -122,6 +127,9 @@ impl Verified {
     /// Judges a new password by the flow's policy, with this account's own words in mind. The
     /// token is untouched, however often a password is refused (R52).
     ///
+    /// What has to be looked up, in breaches or in the account's own past, is asked in
+    /// [`complete`](Self::complete), once, and leaves the token as it is, too.
+    ///
     /// # Errors
     ///
     /// [`PasswordRejected`] with all reasons at once.
@@ -130,13 +138,7 @@ impl Verified {
     }
 
     pub(super) fn context(&self) -> Context {
-        let account = &self.account;
-        let addresses = account.verified.iter().chain(&account.unverified);
-        let words = addresses
-            .map(|address| address.as_str())
-            .chain(account.context_words.iter().map(String::as_str))
-            .chain([account.id.as_str()]);
-        words.fold(self.flow.context(), Context::word)
+        self.flow.context_of(&self.account)
     }
 }
 
@@ -196,6 +198,7 @@ impl ResetFlow {
             client: *client,
             at: now,
             seen: None,
+            proof: None,
         })
     }
 
@@ -306,7 +309,7 @@ impl ResetFlow {
     }
 }
 
-/// The purposes that a link is made for. A record of any other one is no token at all (W41).
+/// The purposes of tokens that set a password. A record of any other one is no token at all (W41).
 fn sets_a_password(purpose: Purpose) -> bool {
-    matches!(purpose, Purpose::Reset | Purpose::First)
+    matches!(purpose, Purpose::Reset | Purpose::First | Purpose::Redeemed)
 }

@@ -225,27 +225,57 @@ impl Argon2id {
         tag: &mut [u8; TAG_BYTES],
         scratch: &mut Scratch,
     ) -> Result<(), HasherError> {
-        self.digest(self.cost, secret, salt, tag.as_mut_slice(), scratch)
+        let keep = self.keep()?;
+        self.cost
+            .digest(Variant::PRESENT, secret, salt, tag, keep, scratch)
     }
 
-    /// Fills `tag`. Keeps no more memory than this hasher's own cost, so one costly stored hash
-    /// does not stay resident.
-    fn digest(
+    /// A fresh salt, and the PHC string around what `seal` makes of the tag.
+    pub(super) fn hash_sealed(
         &self,
-        cost: Cost,
-        secret: &[u8],
-        salt: &[u8],
-        tag: &mut [u8],
+        password: &NewPassword,
         scratch: &mut Scratch,
-    ) -> Result<(), HasherError> {
-        let params = cost.params(tag.len())?;
-        let keep = self.cost.params(TAG_BYTES)?.block_count();
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
-        scratch.with_blocks(params.block_count(), keep, |blocks| {
-            argon2
-                .hash_password_into_with_memory(secret, salt, tag, blocks)
-                .map_err(|error| HasherError::Backend(Box::new(error)))
-        })?
+        seal: impl FnOnce(&mut [u8; TAG_BYTES]),
+    ) -> Result<Zeroizing<String>, HasherError> {
+        let mut salt = [0_u8; SALT_BYTES];
+        getrandom::fill(&mut salt).map_err(|error| HasherError::Randomness(Box::new(error)))?;
+        let mut tag = Zeroizing::new([0_u8; TAG_BYTES]);
+        let secret = password.expose().as_bytes();
+        self.stretch(secret, &salt, &mut tag, scratch)?;
+        seal(&mut tag);
+
+        let Cost { m_kib, t, p } = self.cost;
+        let salt = Base64Unpadded::encode_string(&salt);
+        let tag = Zeroizing::new(Base64Unpadded::encode_string(tag.as_slice()));
+        let mut phc = Zeroizing::new(String::with_capacity(PHC_BYTES));
+        // Writing to a `String` does not fail; a half-written one would not parse.
+        let _ = write!(phc, "$argon2id$v=19$m={m_kib},t={t},p={p}${salt}${}", *tag);
+        Ok(phc)
+    }
+
+    /// The tag that this password has under the cost and salt of `stored`.
+    pub(super) fn tag_of(
+        &self,
+        candidate: &Candidate,
+        stored: &Stored,
+        scratch: &mut Scratch,
+    ) -> Result<Tag, HasherError> {
+        stored.tag_of(candidate, &self.ceilings, self.keep()?, scratch)
+    }
+
+    /// Whether it is weaker than what this hasher makes.
+    pub(super) fn is_outdated(&self, stored: &Stored) -> bool {
+        stored.variant != Variant::PRESENT
+            || stored.cost.m_kib < self.cost.m_kib
+            || stored.cost.t < self.cost.t
+            || stored.salt.as_ref().len() < SALT_BYTES
+            || stored.tag.len() < TAG_BYTES
+    }
+
+    /// Keeps no more memory than this hasher's own cost, so one costly stored hash does not stay
+    /// resident.
+    fn keep(&self) -> Result<usize, HasherError> {
+        Ok(self.cost.params(TAG_BYTES)?.block_count())
     }
 }
 
@@ -268,23 +298,7 @@ impl PasswordHasher for Argon2id {
         password: &NewPassword,
         scratch: &mut Scratch,
     ) -> Result<PasswordHash, HasherError> {
-        let mut salt = [0_u8; SALT_BYTES];
-        getrandom::fill(&mut salt).map_err(|error| HasherError::Randomness(Box::new(error)))?;
-        let mut tag = Zeroizing::new([0_u8; TAG_BYTES]);
-        self.digest(
-            self.cost,
-            password.expose().as_bytes(),
-            &salt,
-            tag.as_mut_slice(),
-            scratch,
-        )?;
-
-        let Cost { m_kib, t, p } = self.cost;
-        let salt = Base64Unpadded::encode_string(&salt);
-        let tag = Zeroizing::new(Base64Unpadded::encode_string(tag.as_slice()));
-        let mut phc = Zeroizing::new(String::with_capacity(PHC_BYTES));
-        // Writing to a `String` does not fail; a half-written one would not parse.
-        let _ = write!(phc, "$argon2id$v=19$m={m_kib},t={t},p={p}${salt}${}", *tag);
+        let phc = self.hash_sealed(password, scratch, |_| {})?;
         PasswordHash::parse(&phc).map_err(|error| HasherError::Backend(Box::new(error)))
     }
 
@@ -294,29 +308,15 @@ impl PasswordHasher for Argon2id {
         stored: &PasswordHash,
         scratch: &mut Scratch,
     ) -> Result<bool, HasherError> {
-        let stored = Stored::parse(stored)?;
-        if stored.cost.exceeds(&self.ceilings) {
-            return Err(HasherError::OverCeiling);
-        }
-        let mut tag = Zeroizing::new([0_u8; phc::Output::MAX_LENGTH]);
-        let tag = tag
-            .get_mut(..stored.tag.len())
-            .ok_or(HasherError::Malformed)?;
-        let secret = candidate.expose().as_bytes();
-        self.digest(stored.cost, secret, stored.salt.as_ref(), tag, scratch)?;
-        Ok(tag.ct_eq(stored.tag.as_bytes()).into())
+        let stored = Stored::present(stored.expose())?;
+        let tag = self.tag_of(candidate, &stored, scratch)?;
+        Ok(tag.as_bytes().ct_eq(stored.tag.as_bytes()).into())
     }
 
     /// Also true for what cannot be parsed, and for a salt or a tag shorter than ours. False for a
     /// hash that costs more. Lanes alone are no reason.
     fn needs_rehash(&self, stored: &PasswordHash) -> bool {
-        let Ok(stored) = Stored::parse(stored) else {
-            return true;
-        };
-        stored.cost.m_kib < self.cost.m_kib
-            || stored.cost.t < self.cost.t
-            || stored.salt.as_ref().len() < SALT_BYTES
-            || stored.tag.len() < TAG_BYTES
+        Stored::present(stored.expose()).map_or(true, |stored| self.is_outdated(&stored))
     }
 
     fn max_bytes(&self) -> Option<usize> {
@@ -384,6 +384,10 @@ pub enum HasherError {
     /// The stored hash asks for more than the [`Ceilings`].
     #[error("the stored hash costs more than the ceilings allow")]
     OverCeiling,
+    /// The stored hash was made with a key that is not in the ring, or with another one of that
+    /// id: see [`Peppered`](super::Peppered). Nothing is known about the password.
+    #[error("the stored hash was made with a key that is not at hand")]
+    UnknownKey,
     /// The password is longer than this scheme reads. A [`Policy`](super::Policy) that knows the
     /// hasher's limit refuses it earlier.
     #[error("the password is longer than {max} bytes")]
@@ -391,6 +395,9 @@ pub enum HasherError {
         /// What the scheme reads.
         max: usize,
     },
+    /// The password holds a NUL, which this scheme cannot tell from its end.
+    #[error("the password holds a character that the scheme of its hash cannot read")]
+    Nul,
     /// The memory for one hash could not be had.
     #[error("out of memory")]
     OutOfMemory,
@@ -490,9 +497,23 @@ impl Drop for Wipe<'_> {
 }
 
 const SALT_BYTES: usize = 16;
-const TAG_BYTES: usize = 32;
+pub(super) const TAG_BYTES: usize = 32;
 /// Room for the longest string that `hash` writes.
 const PHC_BYTES: usize = 128;
+
+/// One of the six Argon2s.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Variant {
+    algorithm: Algorithm,
+    version: Version,
+}
+
+impl Variant {
+    const PRESENT: Self = Self {
+        algorithm: Algorithm::Argon2id,
+        version: Version::V0x13,
+    };
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Cost {
@@ -505,7 +526,7 @@ impl Cost {
     /// ASVS 5.0, appendix C: at least as strong as one of its lines (R55).
     fn meets_table(&self) -> bool {
         self.p >= 1
-            && [(47_104, 1), (19_456, 2), (12_288, 3)]
+            && FLOOR
                 .iter()
                 .any(|&(m_kib, t)| self.m_kib >= m_kib && self.t >= t)
     }
@@ -517,26 +538,81 @@ impl Cost {
     fn params(&self, tag_bytes: usize) -> Result<Params, HasherError> {
         Params::new(self.m_kib, self.t, self.p, Some(tag_bytes)).map_err(|_| HasherError::Malformed)
     }
+
+    /// Fills `tag`; the scratch keeps at most `keep` blocks.
+    fn digest(
+        &self,
+        variant: Variant,
+        secret: &[u8],
+        salt: &[u8],
+        tag: &mut [u8],
+        keep: usize,
+        scratch: &mut Scratch,
+    ) -> Result<(), HasherError> {
+        let params = self.params(tag.len())?;
+        let argon2 = Argon2::new(variant.algorithm, variant.version, params.clone());
+        scratch.with_blocks(params.block_count(), keep, |blocks| {
+            argon2
+                .hash_password_into_with_memory(secret, salt, tag, blocks)
+                .map_err(|error| HasherError::Backend(Box::new(error)))
+        })?
+    }
 }
 
-/// A stored Argon2id hash, read but not yet worked on.
-struct Stored {
+/// ASVS 5.0, appendix C: memory in KiB, and passes.
+pub(super) const FLOOR: [(u32, u32); 3] = [(12_288, 3), (19_456, 2), (47_104, 1)];
+
+/// What a hash function made of a candidate, wiped on drop.
+pub(super) struct Tag {
+    bytes: Zeroizing<[u8; phc::Output::MAX_LENGTH]>,
+    len: usize,
+}
+
+impl Tag {
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+/// A stored Argon2 hash, read but not yet worked on.
+pub(super) struct Stored {
+    variant: Variant,
     cost: Cost,
     salt: phc::Salt,
-    tag: phc::Output,
+    pub(super) tag: phc::Output,
 }
 
 impl Stored {
-    fn parse(stored: &PasswordHash) -> Result<Self, HasherError> {
+    /// Argon2id of version 19 only.
+    pub(super) fn present(stored: &str) -> Result<Self, HasherError> {
         // By the prefix and not by the parser's errors: other schemes fail to parse in ways that
         // look like damage (a bcrypt string is "salt too short").
-        if !stored.expose().starts_with("$argon2id$") {
+        if !stored.starts_with("$argon2id$") {
             return Err(HasherError::Unsupported);
         }
-        let phc = phc::PasswordHash::new(stored.expose()).map_err(|_| HasherError::Malformed)?;
-        if phc.version != Some(VERSION) {
-            return Err(HasherError::Unsupported);
+        let stored = Self::parse(stored)?;
+        if stored.variant == Variant::PRESENT {
+            Ok(stored)
+        } else {
+            Err(HasherError::Unsupported)
         }
+    }
+
+    /// Any Argon2.
+    pub(super) fn parse(stored: &str) -> Result<Self, HasherError> {
+        let algorithm = match stored.split('$').nth(1) {
+            Some("argon2id") => Algorithm::Argon2id,
+            Some("argon2i") => Algorithm::Argon2i,
+            Some("argon2d") => Algorithm::Argon2d,
+            _ => return Err(HasherError::Unsupported),
+        };
+        let phc = phc::PasswordHash::new(stored).map_err(|_| HasherError::Malformed)?;
+        let version = match phc.version {
+            // The first version did not write its number.
+            None | Some(16) => Version::V0x10,
+            Some(19) => Version::V0x13,
+            Some(_) => return Err(HasherError::Unsupported),
+        };
         let mut cost = Cost {
             m_kib: 0,
             t: 0,
@@ -558,12 +634,43 @@ impl Stored {
         }
         let salt = phc.salt.ok_or(HasherError::Malformed)?;
         let tag = phc.hash.ok_or(HasherError::Malformed)?;
-        Ok(Self { cost, salt, tag })
+        // What software writes. Any other length was cut off on the way into the table, or by its
+        // column.
+        if !matches!(tag.len(), 16 | 32 | 64) {
+            return Err(HasherError::Malformed);
+        }
+        let variant = Variant { algorithm, version };
+        Ok(Self {
+            variant,
+            cost,
+            salt,
+            tag,
+        })
+    }
+
+    /// The tag that this password has under this cost and salt.
+    pub(super) fn tag_of(
+        &self,
+        candidate: &Candidate,
+        ceilings: &Ceilings,
+        keep: usize,
+        scratch: &mut Scratch,
+    ) -> Result<Tag, HasherError> {
+        if self.cost.exceeds(ceilings) {
+            return Err(HasherError::OverCeiling);
+        }
+        let mut tag = Tag {
+            bytes: Zeroizing::new([0; phc::Output::MAX_LENGTH]),
+            len: self.tag.len(),
+        };
+        let bytes = tag.bytes.get_mut(..tag.len).ok_or(HasherError::Malformed)?;
+        let secret = candidate.expose().as_bytes();
+        let salt = self.salt.as_ref();
+        self.cost
+            .digest(self.variant, secret, salt, bytes, keep, scratch)?;
+        Ok(tag)
     }
 }
-
-/// Argon2 version 1.3.
-const VERSION: u32 = 19;
 
 #[cfg(test)]
 mod tests;

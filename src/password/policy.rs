@@ -4,12 +4,15 @@
 //! them asks for digits or symbols (R47).
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use secrecy::SecretString;
-use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
-use super::{MAX_PASSWORD_BYTES, NewPassword, normalize};
+#[cfg(feature = "zxcvbn")]
+use super::Strength;
+use super::fold::{fold, leet};
+use super::{Blocklist, MAX_PASSWORD_BYTES, NewPassword, normalize};
 
 /// The rules for a new password.
 ///
@@ -31,6 +34,9 @@ pub struct Policy {
     max: usize,
     hasher_bytes: Option<usize>,
     host: Words,
+    blocklist: Blocklist,
+    #[cfg(feature = "zxcvbn")]
+    strength: Option<Strength>,
 }
 
 impl Policy {
@@ -116,6 +122,51 @@ impl Policy {
         self
     }
 
+    /// Another list of passwords that attackers try first; by default the bundled one (R50).
+    ///
+    /// ```
+    /// use password_reset::password::{Blocklist, Policy};
+    ///
+    /// let ours = Blocklist::default().with(["our old wifi password"]);
+    /// let policy = Policy::default().blocklist(ours);
+    /// ```
+    pub fn blocklist(self, blocklist: Blocklist) -> Self {
+        Self { blocklist, ..self }
+    }
+
+    /// Goes without a list.
+    ///
+    /// # Security
+    ///
+    /// NIST SP 800-63B-4 and ASVS 6.2.4 ask for one: long passwords are guessed from lists, not
+    /// one character after the other.
+    pub fn danger_without_blocklist(self) -> Self {
+        Self {
+            blocklist: Blocklist::none(),
+            ..self
+        }
+    }
+
+    /// Asks for a password that the estimator zxcvbn finds hard to guess; by default nobody asks.
+    ///
+    /// A check of a password then takes up to a millisecond, not some microseconds. Only the first
+    /// 32 characters are looked at.
+    ///
+    /// ```
+    /// use password_reset::password::{Context, Policy, Strength, Violation};
+    ///
+    /// let policy = Policy::default().min_strength(Strength::Strong);
+    /// let refused = policy.parse("september september", &Context::default()).unwrap_err();
+    /// assert_eq!(refused.violations(), [Violation::Guessable]);
+    /// ```
+    #[cfg(feature = "zxcvbn")]
+    pub fn min_strength(self, strength: Strength) -> Self {
+        Self {
+            strength: Some(strength),
+            ..self
+        }
+    }
+
     /// The least number of code points, for a form's `minlength` and its hint (R83).
     pub fn min(&self) -> usize {
         self.min
@@ -188,11 +239,16 @@ impl Policy {
         if normalized.chars().any(char::is_control) {
             violations.push(Violation::ControlCharacter);
         }
-        if is_made_of(normalized, &self.host, &context.0) {
+        if is_made_of(normalized, &[&self.host, &context.0]) {
             violations.push(Violation::ContextWord);
-        }
-        if is_predictable(normalized) {
+        } else if is_predictable(normalized) {
             violations.push(Violation::Predictable);
+        } else if self.is_common(normalized, context) {
+            violations.push(Violation::Common);
+        }
+        #[cfg(feature = "zxcvbn")]
+        if violations.is_empty() && self.strength.is_some_and(|least| !least.is_met(normalized)) {
+            violations.push(Violation::Guessable);
         }
 
         if violations.is_empty() {
@@ -200,6 +256,14 @@ impl Policy {
         } else {
             Err(PasswordRejected { violations })
         }
+    }
+
+    /// What attackers try first: the list, and the words that everybody puts beside a name, as in
+    /// "AcmePassword2026!".
+    fn is_common(&self, normalized: &str, context: &Context) -> bool {
+        self.blocklist.contains(normalized)
+            || (!self.blocklist.is_empty()
+                && is_made_of(normalized, &[&self.host, &context.0, &USUAL]))
     }
 
     fn ordered(self) -> Result<Self, PolicyError> {
@@ -219,6 +283,9 @@ impl Default for Policy {
             max: DEFAULT_MAX,
             hasher_bytes: None,
             host: Words::default(),
+            blocklist: Blocklist::default(),
+            #[cfg(feature = "zxcvbn")]
+            strength: None,
         }
     }
 }
@@ -274,7 +341,7 @@ impl PasswordRejected {
         &self.violations
     }
 
-    fn of(violation: Violation) -> Self {
+    pub(crate) fn of(violation: Violation) -> Self {
         Self {
             violations: vec![violation],
         }
@@ -309,6 +376,21 @@ pub enum Violation {
     /// One character repeated, or a plain sequence.
     #[error("do not repeat one piece over and over, and do not follow a sequence such as 123456")]
     Predictable,
+    /// Among those that attackers try first, or a simple change of one (R50).
+    #[error("attackers try this one first; take several words that do not belong together")]
+    Common,
+    /// Easier to guess than the policy's [`Strength`](Policy) asks for.
+    #[error("it is easy to guess; add another word or two that nobody would expect")]
+    Guessable,
+    /// Known from a breach of some service ([`BreachCheck`](super::BreachCheck)).
+    #[error("it is in a collection of leaked passwords; take one that was never used anywhere")]
+    Breached,
+    /// The account's present password.
+    #[error("this is the present password; choose a new one")]
+    Unchanged,
+    /// One of the account's last passwords ([`PasswordHistory`](super::PasswordHistory)).
+    #[error("this password was used here before; choose a new one")]
+    Reused,
     /// Holds a character that cannot be typed again reliably, such as a tab, a line break or NUL.
     #[error("remove tabs, line breaks and other control characters")]
     ControlCharacter,
@@ -324,6 +406,11 @@ impl Violation {
             Self::TooManyBytes { .. } => "too_many_bytes",
             Self::ContextWord => "context_word",
             Self::Predictable => "predictable",
+            Self::Common => "common",
+            Self::Guessable => "guessable",
+            Self::Breached => "breached",
+            Self::Unchanged => "unchanged",
+            Self::Reused => "reused",
             Self::ControlCharacter => "control_character",
         }
     }
@@ -372,8 +459,69 @@ const FORM_CHARS: usize = 128;
 #[derive(Clone, Default)]
 struct Words {
     count: usize,
-    forms: Vec<Vec<char>>,
+    forms: Vec<Form>,
 }
+
+/// One form, ready for the matcher: for each of its letters the positions at which it stands.
+#[derive(Clone, Eq, PartialEq)]
+struct Form {
+    places: Vec<(char, u128)>,
+    last: u128,
+}
+
+impl Form {
+    fn new(piece: &[char]) -> Self {
+        let mut places: Vec<(char, u128)> = Vec::new();
+        let mut place = 1_u128;
+        let mut last = 0;
+        for letter in piece {
+            match places.iter_mut().find(|(known, _)| known == letter) {
+                Some((_, set)) => *set |= place,
+                None => places.push((*letter, place)),
+            }
+            last = place;
+            place <<= 1;
+        }
+        Self { places, last }
+    }
+
+    fn places(&self, letter: char) -> u128 {
+        let found = self.places.iter().find(|(known, _)| *known == letter);
+        found.map_or(0, |(_, set)| *set)
+    }
+}
+
+/// What people put beside a name to make it longer. Alone, or with words of the context, and with
+/// digits and signs as ever, these make no password.
+static USUAL: LazyLock<Words> = LazyLock::new(|| {
+    let mut words = Words::default();
+    for word in [
+        "password",
+        "passwort",
+        "passwd",
+        "pass",
+        "motdepasse",
+        "contrasena",
+        "senha",
+        "welcome",
+        "login",
+        "admin",
+        "administrator",
+        "user",
+        "account",
+        "reset",
+        "secret",
+        "changeme",
+        "temporary",
+        "spring",
+        "summer",
+        "autumn",
+        "winter",
+    ] {
+        words.add_one(word, usize::MAX);
+    }
+    words
+});
 
 impl Words {
     fn add(&mut self, word: &str, max: usize) {
@@ -426,8 +574,9 @@ impl Words {
         }
         // A longer form is looked for as its pieces side by side.
         for piece in form.chunks(FORM_CHARS) {
-            if !self.forms.iter().any(|known| known == piece) {
-                self.forms.push(piece.to_vec());
+            let form = Form::new(piece);
+            if !self.forms.contains(&form) {
+                self.forms.push(form);
             }
         }
     }
@@ -440,35 +589,6 @@ impl fmt::Debug for Words {
             .field("count", &self.count)
             .finish_non_exhaustive()
     }
-}
-
-/// Lower case, accents split off, full-width forms made ordinary, and "l" written as "i", because
-/// both are written as "1".
-fn fold(text: &str) -> impl Iterator<Item = char> {
-    text.nfd()
-        .map(narrow)
-        .flat_map(char::to_lowercase)
-        .map(|c| if c == 'l' { 'i' } else { c })
-}
-
-fn narrow(c: char) -> char {
-    match u32::from(c) {
-        wide @ 0xff01..=0xff5e => char::from_u32(wide - 0xfee0).unwrap_or(c),
-        _ => c,
-    }
-}
-
-/// The letter that a digit or a sign stands for.
-fn leet(c: char) -> Option<char> {
-    Some(match c {
-        '0' => 'o',
-        '1' | '!' => 'i',
-        '3' => 'e',
-        '4' | '@' => 'a',
-        '5' | '$' => 's',
-        '7' => 't',
-        _ => return None,
-    })
 }
 
 /// One character of a password, as the matcher sees it.
@@ -502,13 +622,8 @@ fn token(c: char) -> Option<Token> {
 /// All words advance together over one pass, each with one bit for every position it may have
 /// reached (the Shift-And algorithm), so that leet digits need no guessing and no input makes it
 /// backtrack.
-fn is_made_of(password: &str, host: &Words, account: &Words) -> bool {
-    let forms: Vec<&[char]> = host
-        .forms
-        .iter()
-        .chain(&account.forms)
-        .map(Vec::as_slice)
-        .collect();
+fn is_made_of(password: &str, words: &[&Words]) -> bool {
+    let forms: Vec<&Form> = words.iter().flat_map(|words| &words.forms).collect();
     if forms.is_empty() {
         return false;
     }
@@ -520,25 +635,30 @@ fn is_made_of(password: &str, host: &Words, account: &Words) -> bool {
     for token in fold(password).filter_map(token) {
         let may_start = u128::from(nothing_yet || row_of_words);
         let mut word_ends = false;
+        let mut alive = false;
         for (form, bits) in forms.iter().zip(reached.iter_mut()) {
-            let mut fits = 0_u128;
-            let mut last = 0_u128;
-            for (position, letter) in form.iter().enumerate() {
-                last = 1 << position;
-                if *letter == token.literal || Some(*letter) == token.letter {
-                    fits |= last;
-                }
-            }
-            let advanced = ((*bits << 1) | may_start) & fits;
-            word_ends |= advanced & last != 0;
+            let may_advance = (*bits << 1) | may_start;
+            let advanced = if may_advance == 0 {
+                0
+            } else {
+                let places =
+                    form.places(token.literal) | token.letter.map_or(0, |c| form.places(c));
+                may_advance & places
+            };
+            word_ends |= advanced & form.last != 0;
             *bits = if token.optional {
                 advanced | *bits
             } else {
                 advanced
             };
+            alive |= *bits != 0;
         }
         nothing_yet &= token.optional;
         row_of_words = word_ends || (row_of_words && token.optional);
+        // Nothing that follows can make it a row of words again.
+        if !(alive || nothing_yet || row_of_words) {
+            return false;
+        }
     }
     row_of_words
 }

@@ -19,6 +19,7 @@ use std::thread;
 
 use futures_channel::oneshot;
 
+use super::login::{self, Login};
 use super::{Argon2id, Candidate, HasherError, NewPassword, PasswordHash, PasswordHasher, Scratch};
 use crate::token::TokenDigest;
 
@@ -98,6 +99,23 @@ impl HashPool {
         .await
     }
 
+    /// One login: verify, or work as hard where there is nothing to verify, and hash anew where that
+    /// is needed. Queued like [`hash`](HashPool::hash), as one job.
+    pub(super) async fn login(
+        &self,
+        candidate: Candidate,
+        stored: Option<PasswordHash>,
+        nobody: PasswordHash,
+    ) -> Result<Login, PoolError> {
+        self.run(|answer| Job::Login {
+            candidate,
+            stored,
+            nobody,
+            answer,
+        })
+        .await
+    }
+
     /// Argon2id over a digest, whatever the pool's own hasher is: what a store keeps of a code.
     /// Queued like [`hash`](HashPool::hash).
     pub(crate) async fn stretch(
@@ -134,10 +152,14 @@ impl HashPool {
         job: impl FnOnce(oneshot::Sender<Result<T, HasherError>>) -> Job,
     ) -> Result<T, PoolError> {
         let (answer, receiver) = oneshot::channel();
+        #[cfg(feature = "metrics")]
+        let asked = std::time::Instant::now();
         self.shared().push(job(answer))?;
+        let answer = receiver.await;
+        #[cfg(feature = "metrics")]
+        metrics::histogram!(crate::audit::meter::HASH).record(asked.elapsed());
         // Canceled: the job was dropped without an answer, because the hasher panicked.
-        receiver
-            .await
+        answer
             .map_err(|_| PoolError::Lost)?
             .map_err(PoolError::Hasher)
     }
@@ -414,6 +436,12 @@ enum Job {
         stored: PasswordHash,
         answer: oneshot::Sender<Result<bool, HasherError>>,
     },
+    Login {
+        candidate: Candidate,
+        stored: Option<PasswordHash>,
+        nobody: PasswordHash,
+        answer: oneshot::Sender<Result<Login, HasherError>>,
+    },
     Stretch {
         digest: TokenDigest,
         salt: [u8; 16],
@@ -426,6 +454,7 @@ impl Job {
         match self {
             Self::Hash { answer, .. } => answer.is_canceled(),
             Self::Verify { answer, .. } => answer.is_canceled(),
+            Self::Login { answer, .. } => answer.is_canceled(),
             Self::Stretch { answer, .. } => answer.is_canceled(),
         }
     }
@@ -447,6 +476,16 @@ impl Job {
             } => {
                 let outcome = hasher.verify(&candidate, &stored, scratch);
                 drop((candidate, stored, running));
+                let _ = answer.send(outcome);
+            }
+            Self::Login {
+                candidate,
+                stored,
+                nobody,
+                answer,
+            } => {
+                let outcome = login::verify(hasher, candidate, stored.as_ref(), &nobody, scratch);
+                drop((stored, nobody, running));
                 let _ = answer.send(outcome);
             }
             Self::Stretch {

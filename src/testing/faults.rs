@@ -9,15 +9,21 @@ use std::task::Poll;
 use async_trait::async_trait;
 use secrecy::SecretString;
 
-use crate::account::{Account, Credential, Identifier, SessionScope, Swap, UserId, UserStore};
+use crate::account::{
+    Account, Client, Credential, Identifier, SessionScope, Swap, UserId, UserStore,
+};
 use crate::audit::{AuditSink, Event};
 use crate::clock::Timestamp;
 use crate::error::BoxError;
+use crate::human::{HumanCheck, Proof, Verdict};
 use crate::limit::{Decision, LimitKey, Quota, RateLimiter};
 use crate::mail::{
     Hint, Letter, Mailer, Message, PasswordChanged, ResetCode, ResetLink, SendError, Templates,
 };
-use crate::password::{Candidate, HasherError, NewPassword, PasswordHash, PasswordHasher, Scratch};
+use crate::password::{
+    Breach, BreachCheck, Candidate, HasherError, NewPassword, PasswordHash, PasswordHasher,
+    PasswordHistory, Scratch,
+};
 use crate::queue::{DeadLetter, Job, JobId, JobQueue, Lease, LeasedJob, QueueLength};
 use crate::recovery::{Recovery, RecoveryAttempt, RecoveryPolicy};
 use crate::store::{Insert, Live, Reach, TokenStore};
@@ -278,6 +284,10 @@ macro_rules! guarded {
     };
 }
 
+guarded!("human", HumanCheck {
+    fn check(proof: &Proof, client: &Client) -> Verdict, BoxError;
+});
+
 guarded!("users", UserStore {
     fn find(identifier: &Identifier) -> Option<Account>, BoxError;
     fn account(user: &UserId) -> Option<Account>, BoxError;
@@ -326,6 +336,14 @@ guarded!("mailer", Mailer {
 
 guarded!("recovery", RecoveryPolicy {
     fn decide(attempt: &RecoveryAttempt<'_>) -> Recovery, BoxError;
+});
+
+guarded!("breach", BreachCheck {
+    fn look_up(password: &NewPassword) -> Breach, BoxError;
+});
+
+guarded!("history", PasswordHistory {
+    fn former(user: &UserId, max: u8) -> Vec<PasswordHash>, BoxError;
 });
 
 impl<T: AuditSink> AuditSink for Faulty<T> {

@@ -1,7 +1,7 @@
 //! The conformance kit: a backend written by a stranger proves itself.
 //!
-//! One `async` function for each promise of a contract, in [`tokens`], [`queue`], [`limiter`] and
-//! [`users`]. Each panics with a message that says what broke and what an attacker gains from it.
+//! One `async` function for each promise of a contract, in [`tokens`], [`queue`], [`limiter`], [`log`]
+//! and [`users`]. Each panics with a message that says what broke and what an attacker gains from it.
 //! The kit is itself tested: `tests/mutants.rs` holds a broken backend for every check.
 //!
 //! What it is *not*: a proof of durability. It cannot pull the plug of your database server.
@@ -62,6 +62,7 @@
 )]
 
 pub mod limiter;
+pub mod log;
 pub mod queue;
 pub mod tokens;
 pub mod users;
@@ -390,6 +391,7 @@ mod tests {
         compare(include_str!("../store.rs"), tokens::PROMISES);
         compare(include_str!("../queue.rs"), queue::PROMISES);
         compare(include_str!("../limit.rs"), limiter::PROMISES);
+        compare(include_str!("../audit/log.rs"), log::PROMISES);
         compare(include_str!("../account.rs"), users::PROMISES);
     }
 }

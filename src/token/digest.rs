@@ -117,6 +117,14 @@ impl Epoch {
             (false, _) => Freshness::CredentialChanged,
         }
     }
+
+    /// Whether the token went to the account's telephone number.
+    pub(crate) fn went_to_phone(&self, key: &Key, account: &Account) -> bool {
+        let (_, second) = self.0.split_at(16);
+        let of = |number| half(credential_mac(key, account), Some(number));
+        let phone = account.phone.as_ref().map(PhoneNumber::as_str);
+        phone.is_some_and(|number| of(number).as_slice().ct_eq(second).into())
+    }
 }
 
 impl fmt::Debug for Epoch {

@@ -40,6 +40,12 @@ pub struct Key {
     pub(crate) audit: HmacSha256,
     pub(crate) code: HmacSha256,
     pub(crate) cancel: HmacSha256,
+    pub(crate) step_up: HmacSha256,
+    #[cfg(feature = "proof-of-work")]
+    pub(crate) human: HmacSha256,
+    pub(crate) pepper: HmacSha256,
+    /// Tells another key of the same id from this one; 32 bits of a digest give nothing away.
+    pub(crate) pepper_check: [u8; 4],
 }
 
 impl Key {
@@ -59,6 +65,8 @@ impl Key {
             let derived = Zeroizing::new(<[u8; 32]>::from(mac.finalize().into_bytes()));
             keyed(derived.as_ref())
         };
+        let check = derive("pepper check")?.finalize().into_bytes();
+        let [a, b, c, d, ..] = <[u8; 32]>::from(check);
         Ok(Self {
             id,
             token: derive("token")?,
@@ -67,6 +75,11 @@ impl Key {
             audit: derive("audit")?,
             code: derive("code")?,
             cancel: derive("cancel")?,
+            step_up: derive("step-up")?,
+            #[cfg(feature = "proof-of-work")]
+            human: derive("human")?,
+            pepper: derive("pepper")?,
+            pepper_check: [a, b, c, d],
         })
     }
 }
@@ -93,6 +106,8 @@ impl fmt::Debug for Key {
 /// then the worker may still have to settle a change that a token of the old key made.
 /// Limiter buckets and pseudonyms follow the active key, so they start afresh at a rotation. A pause
 /// that an owner asked for ends early when the key it was made with is dropped.
+///
+/// A ring of its own, kept longer, seals password hashes: [`Peppered`](crate::password::Peppered).
 ///
 /// There is no default key: a key that ships with a library is known to everyone.
 ///

@@ -14,8 +14,10 @@ pub enum Purpose {
     Reset,
     /// Setting the first password of an account that has none yet.
     First,
-    /// A code that a person types. It is exchanged for a token of purpose `Reset`.
+    /// A code that a person types. It is exchanged for a token of purpose `Redeemed`.
     Code,
+    /// Setting a new password, with a token that a right code was exchanged for.
+    Redeemed,
     /// Counts the codes that were tried for one account; no token.
     CodeTries,
     /// Says that nothing is mailed to one account for a while; no token.
@@ -28,6 +30,7 @@ impl Purpose {
         Self::Reset,
         Self::First,
         Self::Code,
+        Self::Redeemed,
         Self::CodeTries,
         Self::Pause,
     ];
@@ -38,6 +41,7 @@ impl Purpose {
             Self::Reset => "reset",
             Self::First => "first",
             Self::Code => "code",
+            Self::Redeemed => "redeemed",
             Self::CodeTries => "code-tries",
             Self::Pause => "pause",
         }

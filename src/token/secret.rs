@@ -25,6 +25,12 @@ impl Selector {
         Self(bytes)
     }
 
+    /// Reads what [`Display`](fmt::Display) writes: 32 lower-case hexadecimal digits, as an audit
+    /// trail keeps them.
+    pub fn parse(text: &str) -> Option<Self> {
+        unhex(text).map(Self)
+    }
+
     /// The key to store it under: compare it byte by byte, never as text.
     pub const fn as_bytes(&self) -> &[u8; SELECTOR_BYTES] {
         &self.0
@@ -47,6 +53,14 @@ impl fmt::Display for Selector {
 /// Lower-case hexadecimal digits of `bytes`.
 pub(crate) fn hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
+/// Reads what [`hex`] writes of 16 bytes, and nothing else.
+pub(crate) fn unhex(text: &str) -> Option<[u8; 16]> {
+    let digits = |c: char| matches!(c, '0'..='9' | 'a'..='f');
+    let plain = text.len() == 32 && text.chars().all(digits);
+    let number = plain.then(|| u128::from_str_radix(text, 16).ok())?;
+    number.map(u128::to_be_bytes)
 }
 
 /// The secret half of a token. It never leaves the process except inside a mail.

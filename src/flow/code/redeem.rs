@@ -220,6 +220,7 @@ impl ResetFlow {
         let mut event = self.event(EventKind::CodeRedeemed);
         event.user = Some(account.id.clone());
         event.token = Some(grant.selector);
+        event.parent = Some(selector);
         event.source = client.prefix();
         self.record(event);
         Ok(Redeemed {
@@ -240,7 +241,7 @@ impl ResetFlow {
             key.ok_or_else(|| self.code_unavailable(Backend::Tokens, "no such key".into()))?;
         let (token, halves) = LinkToken::generate(core.random.as_ref())
             .map_err(|e| self.code_unavailable(Backend::Random, e))?;
-        let purpose = Purpose::Reset;
+        let purpose = Purpose::Redeemed;
         let expires_at = now + core.settings.grant_life;
         let claims = Claims {
             purpose,

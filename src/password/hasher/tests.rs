@@ -240,7 +240,7 @@ fn a_damaged_hash_is_an_error_not_a_wrong_password() {
     }
     // No cut-off hash passes for a whole one.
     for end in 1..whole.len() {
-        assert!(!matches!(Stored::parse(&stored(&whole[..end])), Ok(s) if s.tag.len() == 32));
+        assert!(Stored::parse(&whole[..end]).is_err(), "{end}");
     }
 }
 

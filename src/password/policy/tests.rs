@@ -380,3 +380,32 @@ fn a_short_piece_over_and_over_is_predictable() {
     let twice = "quiet harbour quiet harbour";
     assert!(Policy::default().parse(twice, &Context::default()).is_ok());
 }
+
+#[test]
+fn what_people_put_beside_a_name_makes_no_password() {
+    // R51: the first guesses of who attacks one service.
+    let policy = Policy::default().context_words(["Acme"]);
+    let context = Context::default().word("jane.doe@example.com");
+    let judge = |raw: &str| policy.parse(raw, &context);
+    for raw in [
+        "AcmePassword2026!",
+        "Welcome-Acme-1234",
+        "password1234567",
+        "Jane Doe Summer 2026",
+        "resetPassw0rd!!",
+    ] {
+        let refused = judge(raw).unwrap_err();
+        assert_eq!(refused.violations(), [Violation::Common], "{raw}");
+    }
+    for raw in [
+        "my acme password",
+        "jane met seven owls",
+        "summer in the quiet harbour",
+        "welcome to the owls",
+    ] {
+        assert!(judge(raw).is_ok(), "{raw}");
+    }
+    // It goes with the list.
+    let policy = policy.clone().danger_without_blocklist();
+    assert!(policy.parse("AcmePassword2026!", &context).is_ok());
+}

@@ -160,8 +160,8 @@ fn assert_same_person(now: &Account, before: &Account, why: &str) {
         "the unverified addresses changed: {why}"
     );
     assert!(
-        now.second_factor == before.second_factor,
-        "the second factor changed: {why}"
+        now.second_factors == before.second_factors,
+        "the second factors changed: {why}"
     );
     assert!(now.locale == before.locale, "the language changed: {why}");
     assert!(
