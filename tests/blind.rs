@@ -35,7 +35,13 @@ fn a_request_makes_the_same_calls_for_everyone() {
         let (request, worker) = calls(&World::new(), identifier);
         assert_eq!(
             request,
-            ["limiter.check", "limiter.check", "queue.push"],
+            [
+                "limiter.check", // the source
+                "limiter.check", // its network
+                "limiter.check", // all together
+                "limiter.check", // the identifier
+                "queue.push",
+            ],
             "{identifier}"
         );
         let store: Vec<_> = worker

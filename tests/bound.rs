@@ -12,6 +12,7 @@ use password_reset::account::{Account, Credential, Status, Tenant};
 use password_reset::audit::{EventKind, Refused, Withheld};
 use password_reset::flow::{CompleteError, VerifyError};
 use password_reset::memory::MemoryTokens;
+use password_reset::recovery::SecondFactor;
 use password_reset::store::Live;
 use password_reset::testing::{MemoryUsers, block_on};
 use password_reset::token::{Key, KeyId, Keyring};
@@ -305,11 +306,9 @@ fn a_factor_enrolled_meanwhile_is_not_bypassed() {
     let token = block_on(world.mailed("ada@example.com")).unwrap();
     let verified = block_on(world.flow.verify(&token, &client())).unwrap();
     let password = verified.parse_password(GOOD).unwrap();
-    assert!(
-        world
-            .users
-            .edit(&user("1"), |account| account.second_factor = true)
-    );
+    assert!(world.users.edit(&user("1"), |account| {
+        account.second_factors.push(SecondFactor::Device)
+    }));
     let refused = block_on(verified.complete(password)).unwrap_err();
     assert!(matches!(refused, CompleteError::StepUp), "{refused:?}");
     assert_eq!(world.users.calls().set_password, 0);

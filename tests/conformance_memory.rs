@@ -29,6 +29,15 @@ mod limiter {
     }
 }
 
+mod log {
+    password_reset::conformance_log! {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn store() -> password_reset::memory::MemoryLog {
+            password_reset::memory::MemoryLog::default()
+        }
+    }
+}
+
 mod users {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};

@@ -14,6 +14,8 @@
 
 #[path = "mutants/limiter.rs"]
 mod limiter;
+#[path = "mutants/log.rs"]
+mod log;
 #[path = "mutants/queue.rs"]
 mod queue;
 #[path = "mutants/tokens.rs"]
@@ -167,6 +169,29 @@ mod caught {
         clear_does_nothing => clearing_forgets_the_key,
         clear_clears_all => clearing_forgets_the_key,
         blocked_while_checking => a_dropped_check_never_blocks_the_key,
+    }
+
+    mutants! { log: crate::log::Log;
+        actors_are_lost => every_event_comes_back_whole,
+        names_are_trimmed => every_event_comes_back_whole,
+        numbers_are_lost => every_event_comes_back_whole,
+        noise_is_dropped => every_event_comes_back_whole,
+        the_end_is_included => a_query_answers_what_it_matches,
+        severity_is_exact => a_query_answers_what_it_matches,
+        one_pseudonym_is_looked_for => a_query_answers_what_it_matches,
+        always_the_newest_first => a_query_answers_what_it_matches,
+        tenants_are_mixed => a_query_answers_what_it_matches,
+        pages_go_by_time_alone => pages_follow_each_other,
+        limits_are_ignored => pages_follow_each_other,
+        the_last_span_is_lost => counts_add_up,
+        causes_are_lumped_together => counts_add_up,
+        arrivals_are_numbered_anew => what_arrives_is_told_once,
+        the_latest_come_first => what_arrives_is_told_once,
+        purge_ignores_its_limit => a_purge_takes_the_oldest,
+        purge_takes_the_moment_too => a_purge_takes_the_oldest,
+        forget_takes_everybody => what_is_forgotten_is_gone,
+        forget_takes_the_like => what_is_forgotten_is_gone,
+        forget_answers_only => what_is_forgotten_is_gone,
     }
 
     mutants! { users: crate::users::Users;

@@ -16,15 +16,16 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use clap::Parser;
-use common::{Backends, File, World, client, typed};
+use common::{Backends, File, World, client, typed, user};
 use password_reset::Timestamp;
+use password_reset::audit::{AuditSink, Event, EventKind};
 use password_reset::limit::Unlimited;
-use password_reset::queue::JobQueue;
+use password_reset::queue::{JobId, JobQueue};
 use password_reset::store::TokenStore;
 use password_reset::testing::Behaviour;
 use password_reset_redis::RedisOptions;
 use password_reset_sqlx::sqlx::{self, Executor, MySqlPool, PgPool, SqlitePool};
-use password_reset_sqlx::{MySqlBackend, PostgresBackend, SqliteBackend};
+use password_reset_sqlx::{MySqlBackend, PostgresBackend, SqliteAudit, SqliteBackend};
 
 /// The application's table, beside its worker.
 macro_rules! acts_of_an_operator {
@@ -161,6 +162,64 @@ async fn an_operator_looks_after_a_sqlite_file() {
     let expected = expected
         .map(|(name, all, users, jobs, actors)| (name.to_owned(), all, users, jobs, actors));
     assert_eq!(done, expected);
+}
+
+#[tokio::test]
+async fn an_operator_reads_shortens_and_forgets() {
+    let file = File::new("operator-trail");
+    let url = format!("sqlite://{}", file.0.join("reset.db").display());
+    let flags = ["--database", &url];
+    told(&flags, "migrate").await;
+    let backend = SqliteBackend::connect(&url).await.unwrap();
+    let audit = SqliteAudit::spawn(&backend).unwrap();
+    let now = Timestamp::from(SystemTime::now());
+    let job = JobId::from_bytes([7; 16]);
+    let long_ago = now - Duration::from_secs(500 * 86_400);
+    for (at, kind, job, about) in [
+        (long_ago, EventKind::Completed, None, Some("2")),
+        (
+            now,
+            EventKind::Requested { suppressed: false },
+            Some(job),
+            None,
+        ),
+        (now, EventKind::Issued, Some(job), Some("1")),
+        (now, EventKind::LinkHandedOver, None, Some("2")),
+    ] {
+        let mut event = Event::new(at, kind);
+        event.job = job;
+        event.user = about.map(user);
+        audit.record(&event).unwrap();
+    }
+    audit.flush().await.unwrap();
+
+    assert_eq!(told(&flags, "audit list").await.lines().count(), 4);
+    let critical = told(&flags, "audit list --severity critical").await;
+    assert!(
+        critical.ends_with("critical link_handed_over user=\"2\"\n"),
+        "{critical}"
+    );
+    let journey = told(&flags, &format!("audit journey job={job}")).await;
+    assert_eq!(journey.lines().count(), 2, "{journey}");
+    let purged = told(&flags, "audit purge --older-than 400").await;
+    assert_eq!(purged, "1 events deleted\n");
+    let forgotten = told(&flags, "audit forget 1 --actor grace").await;
+    assert_eq!(forgotten, "2 events deleted\n");
+    // What is left says who did it, and not to whom.
+    let left = told(&flags, "audit list").await;
+    let left: Vec<_> = left
+        .lines()
+        .map(|line| line.split_once("Z ").unwrap().1)
+        .collect();
+    let mut expected = [
+        "critical link_handed_over user=\"2\"",
+        "info forgotten:2 actor=\"grace\"",
+        "info purged:1",
+    ];
+    expected.sort_unstable();
+    let mut sorted = left.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, expected);
 }
 
 #[tokio::test]

@@ -239,5 +239,5 @@ fn everybodys_request_makes_the_same_calls() {
     });
     assert!(logs.iter().all(|log| *log == logs[0]), "{logs:?}");
     let charged = logs[0].iter().filter(|call| **call == "limiter.check");
-    assert_eq!(charged.count(), 2 * (2 + 3));
+    assert_eq!(charged.count(), 2 * (4 + 3));
 }

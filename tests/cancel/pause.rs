@@ -220,6 +220,8 @@ fn r27_a_paused_account_looks_like_every_other() {
             [
                 "limiter.check",
                 "limiter.check",
+                "limiter.check",
+                "limiter.check",
                 "queue.push",
                 "tokens.abandoned",
                 "queue.lease",

@@ -20,6 +20,7 @@ use password_reset::mail::{LinkBase, Mailbox, Mailer, Site};
 use password_reset::memory::{MemoryLimiter, MemoryQueue, MemoryTokens};
 use password_reset::password::{Candidate, HashPool, PasswordHash, PasswordHasher, Scratch};
 use password_reset::queue::JobQueue;
+use password_reset::recovery::SecondFactor;
 use password_reset::store::TokenStore;
 use password_reset::testing::{
     Faults, Faulty, InsecureHasher, ManualClock, MemoryUsers, Outbox, Recorder, SeededRandom,
@@ -279,9 +280,8 @@ fn accounts() -> MemoryUsers {
     users.add(unverified);
     let external = Account::new(user("4"), Credential::External);
     users.add(external.verified(address("external@example.com")));
-    let mut guarded = account("5", "guarded@example.com");
-    guarded.second_factor = true;
-    users.add(guarded);
+    let guarded = account("5", "guarded@example.com");
+    users.add(guarded.second_factor(SecondFactor::Device));
     users
 }
 

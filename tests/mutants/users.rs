@@ -8,6 +8,7 @@ use password_reset::account::{
 };
 use password_reset::error::BoxError;
 use password_reset::password::PasswordHash;
+use password_reset::recovery::SecondFactor;
 use password_reset::testing::kit::users::UsersFixture;
 use tokio::task::yield_now;
 
@@ -41,7 +42,7 @@ impl UsersFixture for Users {
         let mut accounts = self.0.accounts.lock().unwrap();
         let id = UserId::parse(&format!("user-{}", accounts.len() + 1)).unwrap();
         let mut account = Account::new(id.clone(), numbered_hash(accounts.len()));
-        account.second_factor = true;
+        account.second_factors = vec![SecondFactor::Device];
         accounts.push(account.verified(address.clone()));
         self.0.cache.lock().unwrap().clone_from(&accounts);
         id
@@ -145,7 +146,7 @@ impl UserStore for Table {
         }
         account.credential = Credential::Password(new.clone());
         match self.defect {
-            "swap_drops_the_factor" => account.second_factor = false,
+            "swap_drops_the_factor" => account.second_factors.clear(),
             "swap_hits_everyone" => {
                 for account in accounts.iter_mut() {
                     account.credential = Credential::Password(new.clone());

@@ -1,5 +1,10 @@
 //! Two processes: flows that share their stores, their users and their clock. For every adapter.
-#![allow(dead_code, unused_macros, reason = "each test file uses a part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "each test file uses a part"
+)]
 #![allow(
     clippy::indexing_slicing,
     clippy::unwrap_used,
@@ -13,7 +18,7 @@ use password_reset::ResetFlow;
 use password_reset::account::{Account, Address, Client, Credential, Identifier, UserId};
 use password_reset::audit::EventKind;
 use password_reset::flow::{Builder, Limits, Parts};
-use password_reset::limit::{Quota, Unlimited};
+use password_reset::limit::{Quota, RateLimiter, Unlimited};
 use password_reset::mail::{LinkBase, Mailbox, Site};
 use password_reset::password::HashPool;
 use password_reset::queue::JobQueue;
@@ -49,8 +54,24 @@ pub(crate) fn processes_with<B: Shared>(
     backends: [B; 2],
     change: impl Fn(Builder) -> Builder,
 ) -> [Process; 2] {
+    processes_within(
+        backends,
+        |_| Arc::new(Unlimited),
+        |_, builder| change(builder),
+    )
+}
+
+/// The same, with limits.
+pub(crate) fn processes_within<B: Shared>(
+    backends: [B; 2],
+    limiter: impl Fn(&B) -> Arc<dyn RateLimiter>,
+    change: impl Fn(&B, Builder) -> Builder,
+) -> [Process; 2] {
     let (users, clock) = (MemoryUsers::default(), ManualClock::default());
-    let processes = backends.map(|backend| Process::new(backend, &users, &clock, &change));
+    let processes = backends.map(|backend| {
+        let change = |builder| change(&backend, builder);
+        Process::new(backend.clone(), limiter(&backend), &users, &clock, change)
+    });
     processes[0].add("ada's id", ADA);
     processes
 }
@@ -58,6 +79,7 @@ pub(crate) fn processes_with<B: Shared>(
 impl Process {
     fn new<B: Shared>(
         backend: B,
+        limiter: Arc<dyn RateLimiter>,
         users: &MemoryUsers,
         clock: &ManualClock,
         change: impl Fn(Builder) -> Builder,
@@ -76,7 +98,7 @@ impl Process {
             tokens: Arc::new(backend.clone()),
             queue: Arc::new(backend),
             mailer: Arc::new(outbox.clone()),
-            limiter: Arc::new(Unlimited),
+            limiter,
         })
         .limits(limits)
         .clock(clock.clone())
