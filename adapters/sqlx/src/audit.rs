@@ -1,19 +1,21 @@
 //! The audit trail: [`SqlAudit`].
 
+pub(crate) mod log;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use password_reset::Timestamp;
-use password_reset::audit::{AuditSink, Event, EventKind, Refused, Severity};
+use password_reset::audit::{AuditSink, Event};
 use password_reset::error::BoxError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::backend::SqlBackend;
 use crate::driver::{Driver, Flavour};
 use crate::error::Error;
-use crate::statement::{Statement, Value, values};
+use crate::statement::{Statement, Value};
 
 const CAPACITY: usize = 4_096;
 /// One in so many places is kept for events that strangers cannot cause at will.
@@ -23,12 +25,15 @@ const BATCH: usize = 128;
 const TRIES: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-const COLUMNS: usize = 12;
+const COLUMNS: usize = 14;
 const APPEND: &str = "INTO {audit} (
-    entry, at, name, severity, detail, tenant, user_id, identifier, source, job, token, actor) VALUES ";
+    entry, at, name, severity, kind, number, tenant, user_id, identifier, source, job, token, parent,
+    actor) VALUES ";
 
 /// An audit trail in the table `password_reset_audit`, which refuses every `UPDATE`: `SqliteAudit`,
-/// `PostgresAudit` or `MySqlAudit`.
+/// `PostgresAudit` or `MySqlAudit`. An [`AuditSink`], and an
+/// [`AuditLog`](password_reset::audit::AuditLog) that reads it back; a process that only reads takes
+/// the backend, which is one too.
 ///
 /// [`record`](AuditSink::record) hands the event to a background task and returns at once; the
 /// task writes what has gathered in one statement. When it falls 4,096 events behind, further
@@ -136,10 +141,7 @@ impl<D: Driver> SqlAudit<D> {
     ///
     /// See [`Error`].
     pub async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
-        let purge = D::SYNTAX.delete_first("{audit}", "id", "at < ?1", "at");
-        let purge = self.backend.statement(&purge);
-        let mut session = self.backend.writer().await?;
-        Ok(session.execute(&purge, values![before, limit]).await?.rows)
+        self.backend.purge_audit(before, limit).await
     }
 
     fn with_capacity(backend: &SqlBackend<D>, capacity: usize) -> Result<Self, AuditError> {
@@ -170,7 +172,7 @@ impl<D: Driver> SqlAudit<D> {
 impl<D: Driver> AuditSink for SqlAudit<D> {
     fn record(&self, event: &Event) -> Result<(), BoxError> {
         let left = self.outbox.capacity();
-        if is_noise(event.kind) && left < self.outbox.max_capacity() / RESERVED {
+        if event.kind.is_noise() && left < self.outbox.max_capacity() / RESERVED {
             return Err(AuditError::Full.into());
         }
         Ok(self.take(Entry::new(self.names.next(), event))?)
@@ -197,22 +199,6 @@ impl<D: Driver> fmt::Debug for SqlAudit<D> {
     }
 }
 
-/// What anybody can cause without a token, hundreds of times an hour.
-fn is_noise(kind: EventKind) -> bool {
-    matches!(
-        kind,
-        EventKind::RateLimited
-            | EventKind::Withheld(_)
-            | EventKind::Refused(
-                Refused::Malformed
-                    | Refused::Unknown
-                    | Refused::WrongCode
-                    | Refused::CodeTries
-                    | Refused::CodesLocked
-            )
-    )
-}
-
 /// One row: words, numbers and digests.
 struct Entry {
     /// Its own name, so that it can be sent twice.
@@ -220,13 +206,15 @@ struct Entry {
     at: i64,
     name: &'static str,
     severity: &'static str,
-    detail: String,
+    kind: String,
+    number: Option<i64>,
     tenant: Option<String>,
     user: Option<String>,
     identifier: Option<String>,
     source: Option<String>,
     job: Option<String>,
     token: Option<String>,
+    parent: Option<String>,
     actor: Option<String>,
 }
 
@@ -236,19 +224,19 @@ impl Entry {
             entry,
             at: event.at.unix_micros(),
             name: event.kind.name(),
-            severity: match event.kind.severity() {
-                Severity::Info => "info",
-                Severity::Warn => "warn",
-                Severity::Critical => "critical",
-            },
-            // A closed enum of unit variants and numbers: nothing in it was typed by a person.
-            detail: format!("{:?}", event.kind),
+            severity: event.kind.severity().as_str(),
+            kind: event.kind.code(),
+            number: event
+                .kind
+                .number()
+                .map(|number| i64::try_from(number).unwrap_or(i64::MAX)),
             tenant: event.tenant.as_ref().map(ToString::to_string),
             user: event.user.as_ref().map(ToString::to_string),
             identifier: event.identifier.as_ref().map(ToString::to_string),
             source: event.source.as_ref().map(ToString::to_string),
             job: event.job.as_ref().map(ToString::to_string),
             token: event.token.as_ref().map(ToString::to_string),
+            parent: event.parent.as_ref().map(ToString::to_string),
             actor: event.actor.as_ref().map(ToString::to_string),
         }
     }
@@ -261,13 +249,15 @@ impl Entry {
             self.at.into(),
             self.name.into(),
             self.severity.into(),
-            self.detail.clone().into(),
+            self.kind.clone().into(),
+            self.number.into(),
             self.tenant.clone().into(),
             self.user.clone().into(),
             self.identifier.clone().into(),
             self.source.clone().into(),
             self.job.clone().into(),
             self.token.clone().into(),
+            self.parent.clone().into(),
             self.actor.clone().into(),
         ]
     }
@@ -351,7 +341,7 @@ mod tests {
 
     use sqlx::{Row, SqlitePool};
 
-    use password_reset::audit::Actor;
+    use password_reset::audit::{Actor, EventKind, Refused};
 
     use super::*;
     use crate::{SqliteAudit, SqliteBackend};
@@ -362,13 +352,15 @@ mod tests {
             at,
             name: "authn_token_created",
             severity: "info",
-            detail: "Issued".to_owned(),
+            kind: "issued".to_owned(),
+            number: None,
             tenant: None,
             user: Some("ada".to_owned()),
             identifier: None,
             source: Some("192.0.2.1".to_owned()),
             job: None,
             token: Some("00ff".to_owned()),
+            parent: None,
             actor: None,
         }
     }

@@ -1,13 +1,18 @@
 //! Every hot statement finds its rows by an index, among a million.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::time::Duration;
+
 use password_reset::Timestamp;
 use password_reset::account::UserId;
+use password_reset::audit::log::{Query, Spans};
+use password_reset::audit::{Pseudonym, Severity};
 use password_reset::limit::{LimitKey, MAX_RATES};
 use password_reset::queue::JobId;
 use password_reset::token::Selector;
 use password_reset::token::state::{ClaimId, Revocation};
 
+use crate::audit::log::{counting, following, select};
 use crate::backend::SqlBackend;
 use crate::driver::Driver;
 use crate::statement::{Statement, Value, values};
@@ -25,8 +30,68 @@ struct Hot<'s> {
     index: &'static str,
 }
 
+/// A statement about the audit trail, which is written for each query.
+type OfTrail = (Statement, Vec<Value>, &'static str);
+
+/// What operators' pages and alarms read again and again.
+fn trail<D: Driver>(backend: &SqlBackend<D>) -> Vec<OfTrail> {
+    let at = |micros| Timestamp::from_unix_micros(micros);
+    let day = || {
+        Query::newest(100)
+            .from(at(MILLION - 1_000))
+            .until(at(MILLION))
+    };
+    let spans = Spans::new(at(MILLION / 2), Duration::from_secs(1), 1);
+    let with = |set: &dyn Fn(&mut Query)| {
+        let mut query = Query::oldest(100);
+        set(&mut query);
+        query
+    };
+    let who = Pseudonym::from_bytes([1; 16]);
+    let read = |query: Query, index| {
+        let (statement, values) = select(backend, &query);
+        (statement, values, index)
+    };
+    let (count, counted) = counting(backend, &day(), &spans);
+    let purge = D::SYNTAX.delete_first("{audit}", "id", "at < ?1", "at");
+    vec![
+        read(day(), "audit_at"),
+        read(day().severity(Severity::Critical), "audit_at"),
+        read(
+            with(&|it| it.user = UserId::parse("user-77").ok()),
+            "audit_user",
+        ),
+        read(with(&|it| it.identifiers = vec![who]), "audit_identifier"),
+        read(
+            with(&|it| it.job = Some(JobId::from_bytes([9; 16]))),
+            "audit_job",
+        ),
+        read(
+            with(&|it| it.token = Some(Selector::from_bytes([7; 16]))),
+            "audit_token",
+        ),
+        (count, counted, "audit_at"),
+        (following(backend), values![MILLION - 10, 100_u32], "KEY"),
+        (
+            backend.statement(&purge),
+            values![at(MILLION / 2), 1_000_u32],
+            "audit_at",
+        ),
+        (
+            backend.statement("DELETE FROM {audit} WHERE user_id IS NULL AND job IN (?1, ?2)"),
+            values!["1", "2"],
+            "audit_job",
+        ),
+        (
+            backend.statement("DELETE FROM {audit} WHERE user_id = ?1"),
+            values!["user-77"],
+            "audit_user",
+        ),
+    ]
+}
+
 /// Those that run for every request, every job and every round of a worker.
-fn hot<'s, D: Driver>(backend: &'s SqlBackend<D>, audit: &'s Statement) -> Vec<Hot<'s>> {
+fn hot<'s, D: Driver>(backend: &'s SqlBackend<D>, trail: &'s [OfTrail]) -> Vec<Hot<'s>> {
     let hot = |statement, values, index| Hot {
         statement,
         values,
@@ -61,7 +126,7 @@ fn hot<'s, D: Driver>(backend: &'s SqlBackend<D>, audit: &'s Statement) -> Vec<H
     let key = &LimitKey::from_bytes([3; 32]);
     let mut charge = values![key, 1_i64, 1_i64, 1_i64, 1_i64, now];
     charge.extend((0..3 * MAX_RATES).map(|_| Value::from(1_i64)));
-    vec![
+    let mut all = vec![
         hot(&tokens.find, values![selector], "KEY"),
         hot(&tokens.insert_at_most, record, "tokens_open"),
         hot(
@@ -92,12 +157,10 @@ fn hot<'s, D: Driver>(backend: &'s SqlBackend<D>, audit: &'s Statement) -> Vec<H
         hot(&limits.charge, charge, "KEY"),
         hot(&limits.clear, values![key], "KEY"),
         hot(&limits.sweep, values![now, 64_u32], "limits_forget"),
-        hot(audit, values![now, 1_000_u32], "audit_at"),
-    ]
-}
-
-fn audit_purge<D: Driver>(backend: &SqlBackend<D>) -> Statement {
-    backend.statement(&D::SYNTAX.delete_first("{audit}", "id", "at < ?1", "at"))
+    ];
+    let trail = trail.iter();
+    all.extend(trail.map(|(statement, values, index)| hot(statement, values.clone(), *index)));
+    all
 }
 
 /// A million tokens of every state, jobs, limits and events. `{n}` is the row's number, `{key}` 16
@@ -127,8 +190,10 @@ fn rows(numbers: &str, key: &str, text: &str) -> [String; 4] {
             SELECT {digest}, n, n, n, n, 0 FROM {numbers}"
         ),
         format!(
-            "INSERT INTO {{audit}} (entry, at, name, severity, detail)
-            SELECT {key}, n, 'name', 'info', 'detail' FROM {numbers}"
+            "INSERT INTO {{audit}} (entry, at, name, severity, kind, user_id, identifier, job, token)
+            SELECT {key}, n, 'name', 'info', 'kind',
+                CASE WHEN n % 3 > 0 THEN 'user-' || {text} END, {text}, {text}, {text}
+            FROM {numbers}"
         ),
     ]
 }
@@ -177,10 +242,10 @@ mod sqlite {
             run(&backend, &insert).await;
         }
         run(&backend, "ANALYZE").await;
-        let audit = audit_purge(&backend);
+        let trail = trail(&backend);
         for Hot {
             statement, index, ..
-        } in hot(&backend, &audit)
+        } in hot(&backend, &trail)
         {
             let sql = statement.sql();
             let steps = plan(&backend, statement).await;
@@ -199,7 +264,9 @@ mod sqlite {
             };
             assert_eq!(steps.iter().find(scans), None, "{}", sql.as_str());
             // A user has a handful of live tokens; everything else is read in the index's order.
-            if !sql.as_str().contains("OFFSET") {
+            // Of one job or token there are a few events, and counts are grouped.
+            let few = ["audit_job", "audit_token"].contains(&index);
+            if !few && !sql.as_str().contains("OFFSET") && !sql.as_str().contains("GROUP BY") {
                 let sorts = steps.iter().any(|step| step.contains("TEMP B-TREE"));
                 assert!(!sorts, "{}: {steps:?}", sql.as_str());
             }
@@ -286,8 +353,8 @@ mod postgres {
         for table in ["tokens", "jobs", "limits", "audit"] {
             run(&backend, &format!("ANALYZE {{{table}}}")).await;
         }
-        let audit = audit_purge(&backend);
-        for hot in hot(&backend, &audit) {
+        let trail = trail(&backend);
+        for hot in hot(&backend, &trail) {
             let index = match hot.index {
                 "KEY" => "pkey",
                 index => index,

@@ -9,9 +9,9 @@
 #[allow(dead_code, reason = "each test file uses a part")]
 mod servers;
 
-/// The three kits on one kind of database.
+/// The four kits on one kind of database.
 macro_rules! conforms {
-    ($name:ident: $backend:ty = $fresh:expr) => {
+    ($name:ident, $database:ty: $backend:ty = $fresh:expr) => {
         mod $name {
             mod tokens {
                 password_reset::conformance_tokens! {
@@ -33,20 +33,69 @@ macro_rules! conforms {
                     async fn store() -> Option<$backend> { $fresh }
                 }
             }
+
+            mod log {
+                type Trail = crate::trail::Trail<$database>;
+
+                password_reset::conformance_log! {
+                    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                    async fn store() -> Option<Trail> {
+                        let backend: Option<$backend> = $fresh;
+                        backend.map(|backend| Trail::new(&backend))
+                    }
+                }
+            }
         }
     };
 }
 
-conforms! { sqlite: password_reset_sqlx::SqliteBackend = crate::file::fresh().await }
+conforms! { sqlite, sqlx::Sqlite: password_reset_sqlx::SqliteBackend = crate::file::fresh().await }
 conforms! {
-    postgres_read_committed: password_reset_sqlx::PostgresBackend =
+    postgres_read_committed, sqlx::Postgres: password_reset_sqlx::PostgresBackend =
         crate::servers::postgres(crate::servers::Isolation::ReadCommitted).await
 }
 conforms! {
-    postgres_serializable: password_reset_sqlx::PostgresBackend =
+    postgres_serializable, sqlx::Postgres: password_reset_sqlx::PostgresBackend =
         crate::servers::postgres(crate::servers::Isolation::Serializable).await
 }
-conforms! { mysql: password_reset_sqlx::MySqlBackend = crate::servers::mysql().await }
+conforms! { mysql, sqlx::MySql: password_reset_sqlx::MySqlBackend = crate::servers::mysql().await }
+
+mod trail {
+    use password_reset::async_trait;
+    use password_reset::audit::{AuditLog, AuditSink};
+    use password_reset::testing::kit::log::LogFixture;
+    use password_reset_sqlx::{Driver, SqlAudit, SqlBackend};
+
+    /// The sink, and the log that another process would read.
+    pub(crate) struct Trail<D: Driver> {
+        sink: SqlAudit<D>,
+        log: SqlBackend<D>,
+    }
+
+    impl<D: Driver> Trail<D> {
+        pub(crate) fn new(backend: &SqlBackend<D>) -> Self {
+            Self {
+                sink: SqlAudit::spawn(backend).unwrap(),
+                log: backend.clone(),
+            }
+        }
+    }
+
+    #[async_trait]
+    impl<D: Driver> LogFixture for Trail<D> {
+        fn sink(&self) -> &dyn AuditSink {
+            &self.sink
+        }
+
+        fn log(&self) -> &dyn AuditLog {
+            &self.log
+        }
+
+        async fn written(&self) {
+            self.sink.flush().await.unwrap();
+        }
+    }
+}
 
 mod file {
     use std::fs;

@@ -14,6 +14,7 @@ use password_reset::account::{
 };
 use password_reset::async_trait;
 use password_reset::password::PasswordHash;
+use password_reset::recovery::SecondFactor;
 use password_reset::testing::kit::users::UsersFixture;
 use password_reset_sqlx::{EndSessions, Flag, IdType, SqlUserStore, UserTable};
 use sqlx::{AssertSqlSafe, MySqlPool, PgPool, SqlitePool};
@@ -225,25 +226,34 @@ async fn what_a_column_does_not_say_is_taken_for_the_safe_answer() {
     let pool = sqlite().await.unwrap();
     run!(
         &pool,
-        "CREATE TABLE users (id INTEGER, email TEXT, password_hash TEXT, ok, off, totp, lang);
+        "CREATE TABLE users (id INTEGER, email TEXT, password_hash TEXT, ok, off, totp, texts, lang);
         INSERT INTO users VALUES
-            (1, 'a@example.com', 'h', 1, 0, NULL, 'de'),
-            (2, 'b@example.com', 'h', NULL, NULL, 'secret', NULL),
-            (3, 'c@example.com', 'h', 'maybe', 'maybe', '', NULL),
-            (4, 'd@example.com', NULL, 'TRUE', 'false', NULL, NULL),
-            (5, 'not an address', '', 1, 0, NULL, NULL)"
+            (1, 'a@example.com', 'h', 1, 0, NULL, 0, 'de'),
+            (2, 'b@example.com', 'h', NULL, NULL, 'secret', 'yes', NULL),
+            (3, 'c@example.com', 'h', 'maybe', 'maybe', '', NULL, NULL),
+            (4, 'd@example.com', NULL, 'TRUE', 'false', NULL, NULL, NULL),
+            (5, 'not an address', '', 1, 0, NULL, NULL, NULL)"
     );
     let table = UserTable::new("users", Flag::Truth("ok"))
         .disabled(Flag::Truth("off"))
-        .second_factor(Flag::NotNull("totp"))
+        .second_factor(SecondFactor::Device, Flag::NotNull("totp"))
+        .second_factor(SecondFactor::Phone, Flag::Truth("texts"))
         .locale("lang");
     let store = SqlUserStore::new(pool, table, nothing());
     let a = account(&store, "1").await;
     assert_eq!((a.verified.len(), a.status), (1, Status::Active));
-    assert_eq!((a.second_factor, a.locale.as_deref()), (false, Some("de")));
+    assert_eq!(
+        (a.has_second_factor(), a.locale.as_deref()),
+        (false, Some("de"))
+    );
     let b = account(&store, "2").await;
     assert_eq!((b.verified.len(), b.unverified.len()), (0, 1));
-    assert_eq!((b.status, b.second_factor), (Status::Active, true));
+    assert_eq!(b.status, Status::Active);
+    // R67: a value that says neither yes nor no counts as yes.
+    assert_eq!(
+        b.second_factors,
+        [SecondFactor::Device, SecondFactor::Phone]
+    );
     let c = account(&store, "3").await;
     assert_eq!((c.verified.len(), c.status), (0, Status::Disabled));
     let d = account(&store, "4").await;
@@ -327,7 +337,12 @@ async fn a_wrong_column_is_an_error_and_never_an_answer() {
         UserTable::new("users", Flag::NotNull("verifed_at")),
         UserTable::new("users", Flag::Truth("verifed_at")),
         good.clone().disabled(Flag::NotNull("no_column")),
-        good.clone().second_factor(Flag::Truth("no_column")),
+        good.clone()
+            .second_factor(SecondFactor::Device, Flag::Truth("no_column")),
+        good.clone()
+            .second_factor(SecondFactor::Mail, Flag::Truth("no_column")),
+        good.clone()
+            .second_factor(SecondFactor::Phone, Flag::Truth("no_column")),
         good.clone().id("no_column", IdType::Integer),
         good.clone().email("no_column"),
         good.clone().password("no_column"),

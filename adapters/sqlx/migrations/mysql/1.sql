@@ -68,16 +68,25 @@ CREATE TABLE IF NOT EXISTS {audit} (
     at         BIGINT       NOT NULL,
     name       VARCHAR(64)  NOT NULL,
     severity   VARCHAR(16)  NOT NULL,
-    detail     TEXT         NOT NULL,
-    tenant     VARCHAR(255),
-    user_id    VARCHAR(255),
+    -- What happened and why, in stable words, and the number that belongs to it.
+    kind       VARCHAR(128) NOT NULL,
+    number     BIGINT,
+    tenant     VARBINARY(255),
+    user_id    VARBINARY(255),
     identifier VARCHAR(255),
     source     VARCHAR(255),
     job        VARCHAR(255),
     token      VARCHAR(255),
+    -- The code that the token was exchanged for.
+    parent     VARCHAR(255),
     -- The operator who did it.
     actor      VARCHAR(255),
-    INDEX {.audit_at} (at)
+    INDEX {.audit_at} (at, entry),
+    INDEX {.audit_user} (user_id, at, entry),
+    INDEX {.audit_identifier} (identifier, at, entry),
+    INDEX {.audit_job} (job),
+    INDEX {.audit_token} (token),
+    INDEX {.audit_parent} (parent)
 ) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 -- Deleting is left to retention; rewriting is nobody's business.

@@ -70,18 +70,27 @@ CREATE TABLE {audit} (
     at         BIGINT NOT NULL,
     name       TEXT   NOT NULL,
     severity   TEXT   NOT NULL,
-    detail     TEXT   NOT NULL,
-    tenant     TEXT,
-    user_id    TEXT,
-    identifier TEXT,
-    source     TEXT,
-    job        TEXT,
-    token      TEXT,
+    -- What happened and why, in stable words, and the number that belongs to it.
+    kind       TEXT   NOT NULL COLLATE "C",
+    number     BIGINT,
+    tenant     TEXT            COLLATE "C",
+    user_id    TEXT            COLLATE "C",
+    identifier TEXT            COLLATE "C",
+    source     TEXT            COLLATE "C",
+    job        TEXT            COLLATE "C",
+    token      TEXT            COLLATE "C",
+    -- The code that the token was exchanged for.
+    parent     TEXT            COLLATE "C",
     -- The operator who did it.
     actor      TEXT
 );
 
-CREATE INDEX {.audit_at} ON {audit} (at);
+CREATE INDEX {.audit_at} ON {audit} (at, entry);
+CREATE INDEX {.audit_user} ON {audit} (user_id, at, entry) WHERE user_id IS NOT NULL;
+CREATE INDEX {.audit_identifier} ON {audit} (identifier, at, entry) WHERE identifier IS NOT NULL;
+CREATE INDEX {.audit_job} ON {audit} (job) WHERE job IS NOT NULL;
+CREATE INDEX {.audit_token} ON {audit} (token) WHERE token IS NOT NULL;
+CREATE INDEX {.audit_parent} ON {audit} (parent) WHERE parent IS NOT NULL;
 
 -- Deleting is left to retention; rewriting is nobody's business.
 CREATE FUNCTION {audit_append_only}() RETURNS trigger LANGUAGE plpgsql AS $body$

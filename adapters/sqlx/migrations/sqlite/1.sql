@@ -57,24 +57,34 @@ CREATE TABLE {limits} (
 CREATE INDEX {limits_forget} ON {limits} (forget_at);
 
 CREATE TABLE {audit} (
-    id         INTEGER NOT NULL PRIMARY KEY,
+    -- Never given twice, also after the latest were deleted: readers go on behind it.
+    id         INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     -- The event's own name: whoever did not hear that it is here sends it again.
     entry      BLOB    NOT NULL UNIQUE CHECK (length(entry) = 16),
     at         INTEGER NOT NULL,
     name       TEXT    NOT NULL,
     severity   TEXT    NOT NULL,
-    detail     TEXT    NOT NULL,
+    -- What happened and why, in stable words, and the number that belongs to it.
+    kind       TEXT    NOT NULL,
+    number     INTEGER,
     tenant     TEXT,
     user_id    TEXT,
     identifier TEXT,
     source     TEXT,
     job        TEXT,
     token      TEXT,
+    -- The code that the token was exchanged for.
+    parent     TEXT,
     -- The operator who did it.
     actor      TEXT
 ) STRICT;
 
-CREATE INDEX {audit_at} ON {audit} (at);
+CREATE INDEX {audit_at} ON {audit} (at, entry);
+CREATE INDEX {audit_user} ON {audit} (user_id, at, entry) WHERE user_id IS NOT NULL;
+CREATE INDEX {audit_identifier} ON {audit} (identifier, at, entry) WHERE identifier IS NOT NULL;
+CREATE INDEX {audit_job} ON {audit} (job) WHERE job IS NOT NULL;
+CREATE INDEX {audit_token} ON {audit} (token) WHERE token IS NOT NULL;
+CREATE INDEX {audit_parent} ON {audit} (parent) WHERE parent IS NOT NULL;
 
 -- Deleting is left to retention; rewriting is nobody's business.
 CREATE TRIGGER {audit_append_only} BEFORE UPDATE ON {audit}

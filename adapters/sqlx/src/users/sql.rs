@@ -2,6 +2,7 @@
 
 use password_reset::account::{Account, Address, Credential, Status, Tenant, UserId};
 use password_reset::password::PasswordHash;
+use password_reset::recovery::SecondFactor;
 use password_reset::sms::PhoneNumber;
 
 use super::table::{EndSessions, EndingWith, Flag, How, IdType, Spelling, UserTable};
@@ -47,7 +48,8 @@ impl UserSql {
         let own_row = words.own_row(id_type);
         let select = "SELECT {id as text} AS id, {email as text} AS email,
                 {password as text} AS password_hash, {verified} AS verified,
-                {disabled} AS disabled, {second factor} AS second_factor,
+                {disabled} AS disabled, {device factor} AS device_factor,
+                {mail factor} AS mail_factor, {phone factor} AS phone_factor,
                 {locale} AS locale, {tenant} AS tenant,
                 {phone} AS phone, {phone verified} AS phone_verified,
                 {former email} AS former_email, {former still} AS former_still
@@ -153,7 +155,9 @@ impl Words<'_> {
             "password as text" => self.text(&quote(&table.password)),
             "verified" => self.yes(table.verified, Doubt::No),
             "disabled" => self.yes(table.disabled, Doubt::Yes),
-            "second factor" => self.yes(table.second_factor, Doubt::Yes),
+            "device factor" => self.yes(table.device_factor, Doubt::Yes),
+            "mail factor" => self.yes(table.mail_factor, Doubt::Yes),
+            "phone factor" => self.yes(table.phone_factor, Doubt::Yes),
             "locale" => optional(&table.locale),
             "tenant" => optional(&table.tenant),
             "phone" => optional(&table.phone),
@@ -255,7 +259,9 @@ pub(super) struct Row {
     password: Option<String>,
     verified: bool,
     disabled: bool,
-    second_factor: bool,
+    device_factor: bool,
+    mail_factor: bool,
+    phone_factor: bool,
     locale: Option<String>,
     tenant: Option<String>,
     phone: Option<String>,
@@ -272,7 +278,9 @@ impl Row {
             password: D::text(row, "password_hash")?,
             verified: int::<D>(row, "verified")? != 0,
             disabled: int::<D>(row, "disabled")? != 0,
-            second_factor: int::<D>(row, "second_factor")? != 0,
+            device_factor: int::<D>(row, "device_factor")? != 0,
+            mail_factor: int::<D>(row, "mail_factor")? != 0,
+            phone_factor: int::<D>(row, "phone_factor")? != 0,
             locale: D::text(row, "locale")?,
             tenant: D::text(row, "tenant")?,
             phone: D::text(row, "phone")?,
@@ -315,7 +323,15 @@ impl Row {
         if self.disabled {
             account.status = Status::Disabled;
         }
-        account.second_factor = self.second_factor;
+        let factors = [
+            (SecondFactor::Device, self.device_factor),
+            (SecondFactor::Mail, self.mail_factor),
+            (SecondFactor::Phone, self.phone_factor),
+        ];
+        let enrolled = factors.into_iter().filter(|(_, enrolled)| *enrolled);
+        account
+            .second_factors
+            .extend(enrolled.map(|(factor, _)| factor));
         account.locale = self.locale;
         let tenant = self.tenant.filter(|tenant| !tenant.is_empty());
         let tenant = tenant.as_deref().map(Tenant::parse).transpose();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use password_reset::account::UserId;
 use password_reset::error::BoxError;
+use password_reset::recovery::SecondFactor;
 
 /// What kind of key the table has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -44,13 +45,14 @@ pub enum Flag {
 /// Every name is quoted wherever it is written, so write it as the database spells it.
 ///
 /// ```
+/// use password_reset::recovery::SecondFactor;
 /// use password_reset_sqlx::{Flag, IdType, UserTable};
 ///
 /// let table = UserTable::new("accounts", Flag::NotNull("email_confirmed_at"))
 ///     .id("account_id", IdType::Uuid)
 ///     .password("phc")
 ///     .disabled(Flag::Sql("status <> 'active'"))
-///     .second_factor(Flag::NotNull("totp_secret"));
+///     .second_factor(SecondFactor::Device, Flag::NotNull("totp_secret"));
 /// # let _ = table;
 /// ```
 #[derive(Clone, Debug)]
@@ -64,7 +66,9 @@ pub struct UserTable {
     pub(super) password: String,
     pub(super) verified: Flag,
     pub(super) disabled: Flag,
-    pub(super) second_factor: Flag,
+    pub(super) device_factor: Flag,
+    pub(super) mail_factor: Flag,
+    pub(super) phone_factor: Flag,
     pub(super) locale: Option<String>,
     pub(super) tenant: Option<String>,
     pub(super) phone: Option<String>,
@@ -100,7 +104,9 @@ impl UserTable {
             password: "password_hash".to_owned(),
             verified,
             disabled: Flag::Never,
-            second_factor: Flag::Never,
+            device_factor: Flag::Never,
+            mail_factor: Flag::Never,
+            phone_factor: Flag::Never,
             locale: None,
             tenant: None,
             phone: None,
@@ -163,10 +169,15 @@ impl UserTable {
         self
     }
 
-    /// Who has a second factor; nobody unless told. A value that is neither null, false nor 0
-    /// counts as yes.
-    pub fn second_factor(mut self, flag: Flag) -> Self {
-        self.second_factor = flag;
+    /// Who has a second factor of this kind; nobody unless told. Say it for each kind that there is.
+    /// A value that is neither null, false nor 0 counts as yes. One of a kind that this version does
+    /// not know counts as [`SecondFactor::Device`].
+    pub fn second_factor(mut self, kind: SecondFactor, flag: Flag) -> Self {
+        match kind {
+            SecondFactor::Mail => self.mail_factor = flag,
+            SecondFactor::Phone => self.phone_factor = flag,
+            _ => self.device_factor = flag,
+        }
         self
     }
 
