@@ -15,7 +15,7 @@ use crate::post::{HttpPost, Post};
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 /// Some providers refuse requests without one.
-const USER_AGENT: &str = concat!("password-reset-http/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("password-reset-http/", env!("CARGO_PKG_VERSION"));
 
 pub(crate) struct Api {
     http: Arc<dyn HttpPost>,

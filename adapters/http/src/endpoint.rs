@@ -7,6 +7,7 @@ use crate::error::ConfigError;
 
 const MAX_KEY_BYTES: usize = 4_096;
 const MAX_NAME_BYTES: usize = 128;
+const MAX_HOST_BYTES: usize = 253;
 
 /// A URL that a key may be sent to: `https`, or `http` to a loopback host; nothing that would have
 /// to be escaped, no query.
@@ -66,6 +67,16 @@ pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), ConfigErr
     let fits = (1..=MAX_NAME_BYTES).contains(&name.len());
     if !fits || !name.bytes().all(plain) {
         return Err(ConfigError::Name { what });
+    }
+    Ok(())
+}
+
+/// A host as a browser writes it: a name, or an address, without a port.
+pub(crate) fn check_host(host: &str) -> Result<(), ConfigError> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.[]:".contains(&byte);
+    let fits = (1..=MAX_HOST_BYTES).contains(&host.len());
+    if !fits || !host.bytes().all(plain) {
+        return Err(ConfigError::Name { what: "host" });
     }
     Ok(())
 }

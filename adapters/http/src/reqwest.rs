@@ -12,6 +12,7 @@ use rustls::ClientConfig;
 use rustls::crypto::ring;
 use rustls_platform_verifier::BuilderVerifierExt;
 
+use crate::get::{Get, HttpGet, MAX_PAGE_BYTES, Page};
 use crate::post::{Answer, ERROR_TYPE, HttpPost, MAX_ANSWER_BYTES, Post, PostError};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -21,7 +22,7 @@ const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
 /// Of the whole time, so that who cannot connect is told apart from who does not answer.
 const CONNECT_SHARE: u32 = 3;
 
-/// An [`HttpPost`] on reqwest: TLS by rustls, with the root certificates of the operating system.
+/// An [`HttpPost`], and an [`HttpGet`], on reqwest: TLS by rustls, with the root certificates of the operating system.
 ///
 /// Follows no redirect, takes no proxy from the environment, tries nothing twice, keeps no cookie.
 /// Cheap to clone; clones share their connections. Needs Tokio.
@@ -100,6 +101,26 @@ impl HttpPost for ReqwestPost {
                 None => answer,
             },
         )
+    }
+}
+
+#[async_trait]
+impl HttpGet for ReqwestPost {
+    async fn get(&self, get: &Get) -> Result<Page, PostError> {
+        let mut request = self.client.get(get.url());
+        for (name, value) in get.headers() {
+            request = request.header(name, value);
+        }
+        let mut response = request.send().await.map_err(unanswered)?;
+        let status = response.status().as_u16();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unanswered)? {
+            if body.len() + chunk.len() > MAX_PAGE_BYTES {
+                return Err(PostError::no_answer("the page is too long"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Page::new(status, body).ok_or_else(|| PostError::no_answer("the page is too long"))
     }
 }
 

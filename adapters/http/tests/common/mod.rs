@@ -182,7 +182,9 @@ async fn read(socket: &mut TcpStream) -> Option<Seen> {
         let twice = headers.insert(name.to_ascii_lowercase(), value.to_owned());
         assert_eq!(twice, None, "{name}");
     }
-    let length: usize = headers["content-length"].parse().unwrap();
+    // A GET has none.
+    let length = headers.get("content-length").map_or("0", |length| length);
+    let length: usize = length.parse().unwrap();
     let mut body = bytes.split_off(head + 4);
     while body.len() < length {
         if socket.read_buf(&mut body).await.ok()? == 0 {
