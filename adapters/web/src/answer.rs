@@ -34,6 +34,14 @@ impl Answer {
         answer
     }
 
+    /// A page for operators, which has one language.
+    pub(crate) fn english(status: StatusCode, html: String) -> Self {
+        let mut answer = Self::new(status, "text/html; charset=utf-8", html);
+        let tag = HeaderValue::from_static("en");
+        answer.0.headers_mut().insert(header::CONTENT_LANGUAGE, tag);
+        answer
+    }
+
     /// For when no page can be rendered.
     pub(crate) fn bare() -> Self {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
@@ -64,6 +72,11 @@ impl Answer {
             .map(|(name, value)| ((*name).to_owned(), Value::from(*value)))
             .collect();
         Self::new(status, "application/json", Value::from(fields).to_string())
+    }
+
+    /// What is JSON already.
+    pub(crate) fn json_text(status: StatusCode, json: String) -> Self {
+        Self::new(status, "application/json", json)
     }
 
     /// To a path of this site, whatever host the visitor came by.
@@ -136,6 +149,7 @@ pub(crate) fn problem_json(
             view.text(&format!("dead.{code}"))
         }
         Problem::CodeInvalid => view.text("code.wrong"),
+        Problem::FactorWrong => view.text("factor.wrong"),
         Problem::Rejected(rejected) => {
             let reasons = rejected.violations().iter();
             let reasons = reasons.map(|violation| texts.violation(language, violation));

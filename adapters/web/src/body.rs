@@ -27,6 +27,9 @@ pub(crate) struct Ask {
     pub(crate) identifier: String,
     #[serde(default)]
     pub(crate) method: Way,
+    /// That a human asks, or work was done. Empty is none: a form without scripts.
+    #[serde(default, deserialize_with = "some_secret")]
+    pub(crate) proof: Option<SecretString>,
 }
 
 /// What is asked for.
@@ -73,6 +76,28 @@ pub(crate) struct ChooseJson {
     pub(crate) token: SecretString,
     #[serde(deserialize_with = "secret")]
     pub(crate) password: SecretString,
+    /// That of a second factor.
+    #[serde(default, deserialize_with = "some_secret")]
+    pub(crate) proof: Option<SecretString>,
+}
+
+/// What somebody typed when asked for the second factor. The token is in the cookie.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FactorForm {
+    #[serde(deserialize_with = "secret")]
+    pub(crate) response: SecretString,
+    pub(crate) form: String,
+}
+
+/// The same for programs, which have no cookie.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FactorJson {
+    #[serde(deserialize_with = "secret")]
+    pub(crate) token: SecretString,
+    #[serde(deserialize_with = "secret")]
+    pub(crate) response: SecretString,
 }
 
 /// The button of "this wasn't me". The token is in the cookie.
@@ -154,6 +179,10 @@ pub(crate) fn token_of_query(query: &str) -> Option<Zeroizing<String>> {
 
 fn secret<'de, D: Deserializer<'de>>(field: D) -> Result<SecretString, D::Error> {
     String::deserialize(field).map(SecretString::from)
+}
+
+fn some_secret<'de, D: Deserializer<'de>>(field: D) -> Result<Option<SecretString>, D::Error> {
+    secret(field).map(Some)
 }
 
 /// A whole number of hours within bounds. To JSON 24 and 24.0 are the same number.

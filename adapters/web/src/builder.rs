@@ -18,11 +18,13 @@ use crate::client::{Proxies, Told};
 use crate::forms::{FORM, missing};
 use crate::handoff::Handoff;
 use crate::origin::Origins;
-use crate::page::{Cancel, Choose, Page, Render, Theme};
+use crate::page::{Asking, Cancel, Choose, Factor, Page, Render, Theme};
 use crate::paths::{self, Paths};
 use crate::problem::Problem;
 use crate::service::{ResetWeb, SeenBy, Shared};
 
+/// Does the work that the page asks for.
+pub(crate) const WORK: &str = include_str!("pages/work.js");
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The service cannot be built.
@@ -32,6 +34,9 @@ pub enum BuildError {
     /// The page to log in is neither a path of this site nor a page on https.
     #[error("the login page {0:?} is neither a path, such as /login, nor a page on https")]
     Login(String),
+    /// The page for the second factor is neither a path of this site nor a page on https.
+    #[error("the page {0:?} for the second factor is neither a path nor a page on https")]
+    FactorPage(String),
     /// Two pages stand in one place; [`Paths::ask_at`] moves one of them.
     #[error("two pages have the path {0:?}")]
     Paths(String),
@@ -82,6 +87,7 @@ pub struct Builder {
     login: String,
     full_address: bool,
     cancel_pause: Duration,
+    factor_page: Option<String>,
     seen: Box<SeenBy>,
     body_timeout: Duration,
 }
@@ -99,6 +105,7 @@ impl Builder {
             login: "/login".to_owned(),
             full_address: false,
             cancel_pause: Cancelable::PAUSE,
+            factor_page: None,
             seen: Box::new(|_, _| Seen::default()),
             body_timeout: BODY_TIMEOUT,
         }
@@ -167,6 +174,19 @@ impl Builder {
         self
     }
 
+    /// A page of your own for the second factor: for a passkey, or whatever is no text that is typed.
+    /// Who needs a factor is sent there, with the token in its cookie
+    /// ([`ResetWeb::opened_token`]); prove it with
+    /// [`Verified::begin_step_up`](password_reset::flow::Verified::begin_step_up) and send them back
+    /// with [`ResetWeb::proof_cookie`]. Default: the built-in form, where the flow has a
+    /// [`SecondFactorCheck`](password_reset::recovery::SecondFactorCheck).
+    ///
+    /// A path of this site, or a page on https.
+    pub fn factor_page(mut self, page: &str) -> Self {
+        self.factor_page = Some(page.to_owned());
+        self
+    }
+
     /// How long a body may take to arrive, 10 s by default.
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.body_timeout = timeout;
@@ -209,9 +229,12 @@ impl Builder {
     /// # Errors
     ///
     /// See [`BuildError`].
-    pub fn build(self) -> Result<ResetWeb, BuildError> {
+    pub fn build(mut self) -> Result<ResetWeb, BuildError> {
         if !paths::is_target(&self.login) {
             return Err(BuildError::Login(self.login));
+        }
+        if let Some(page) = self.factor_page.take_if(|page| !paths::is_target(page)) {
+            return Err(BuildError::FactorPage(page));
         }
         if self.body_timeout.is_zero() {
             return Err(BuildError::BodyTimeout);
@@ -259,11 +282,14 @@ impl Builder {
                 code_handoff: Handoff::of_code(https),
                 cancel_handoff: Handoff::of_cancel(https),
                 cancel_pause: self.cancel_pause,
+                proof_handoff: Handoff::of_proof(https),
+                factor_page: self.factor_page,
                 seen: self.seen,
                 texts: Arc::new(self.texts),
                 language: self.language,
                 style: versioned(&paths.style(), self.render.style()),
                 script: versioned(&paths.script(), self.render.script()),
+                work: versioned(&paths.work(), WORK),
                 render: self.render,
                 login: self.login,
                 full_address: self.full_address,
@@ -284,7 +310,7 @@ impl fmt::Debug for Builder {
 }
 
 /// What is in the file, in its address: it may be kept for ever.
-fn versioned(path: &str, file: &str) -> String {
+pub(crate) fn versioned(path: &str, file: &str) -> String {
     let digest = Sha256::digest(file);
     let version = Base64UrlUnpadded::encode_string(digest.get(..6).unwrap_or_default());
     format!("{path}?v={version}")
@@ -307,7 +333,7 @@ fn render_all(web: &ResetWeb) -> Result<(), BuildError> {
     };
     let problems = Problem::samples();
     let mut pages = vec![
-        Page::Ask,
+        Page::Ask(Asking::default()),
         Page::Sent,
         Page::Done,
         choose(None, None),
@@ -323,6 +349,22 @@ fn render_all(web: &ResetWeb) -> Result<(), BuildError> {
     pages.extend(problems.iter().filter(alone).map(Page::Problem));
     if web.shared.flow.codes().is_some() {
         pages.extend([false, true].map(|wrong| Page::Code { wrong }));
+    }
+    if web.shared.flow.checks_second_factors() && web.shared.factor_page.is_none() {
+        let factor = |wrong| Factor {
+            account: Some("a***@example.com"),
+            form: FORM,
+            wrong,
+        };
+        pages.extend([false, true].map(|wrong| Page::Factor(factor(wrong))));
+    }
+    let work = web.shared.flow.challenge().ok().flatten();
+    let work = work.map(|work| work.to_json());
+    if let Some(work) = &work {
+        pages.extend([false, true].map(|again| {
+            let work = Some(work.as_str());
+            Page::Ask(Asking { work, again })
+        }));
     }
     for language in Language::ALL {
         for page in &pages {

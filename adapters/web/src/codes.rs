@@ -3,6 +3,7 @@
 use http::{HeaderMap, StatusCode};
 use password_reset::account::{Client, Identifier};
 use password_reset::flow::{CodeAccepted, CodeError};
+use password_reset::human::Proof;
 use password_reset::queue::Channel;
 use password_reset::secrecy::ExposeSecret;
 use password_reset::token::CodeHandle;
@@ -18,6 +19,7 @@ impl ResetWeb {
     pub(crate) async fn ask_code(
         &self,
         identifier: Option<Identifier>,
+        proof: Option<&Proof>,
         way: Way,
         visitor: &Visitor,
     ) -> Result<Answer, Problem> {
@@ -28,7 +30,8 @@ impl ResetWeb {
         };
         let handle = match identifier {
             Some(identifier) => {
-                let accepted = flow.request_code(&identifier, channel, &visitor.client);
+                let accepted =
+                    flow.request_code_with_proof(&identifier, channel, proof, &visitor.client);
                 let CodeAccepted { handle, .. } = accepted.await?;
                 handle
             }

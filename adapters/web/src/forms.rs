@@ -5,7 +5,7 @@ use crate::page::{Page, View};
 /// The value of the hidden field on pages that are rendered to be looked at.
 pub(crate) const FORM: &str = "k3q9m1x7v5w2z8r4";
 
-/// What the form of a page lacks, if it is a page with a form. `choose` and `cancel` are rendered
+/// What the form of a page lacks, if it is a page with a form. `factor`, `choose` and `cancel` are rendered
 /// with [`FORM`].
 pub(crate) fn missing(view: &View<'_>, html: &str) -> Option<String> {
     // Other engines than the built-in one escape slashes.
@@ -13,11 +13,18 @@ pub(crate) fn missing(view: &View<'_>, html: &str) -> Option<String> {
         .iter()
         .fold(html.to_owned(), |html, slash| html.replace(slash, "/"));
     let (fields, path): (&[&str], _) = match view.page {
-        Page::Ask => (&["identifier"], view.paths.ask().to_owned()),
+        Page::Ask(asking) => {
+            let fields: &[_] = match asking.work {
+                Some(_) => &["identifier", "proof"],
+                None => &["identifier"],
+            };
+            (fields, view.paths.ask().to_owned())
+        }
         Page::Code { .. } => (&["code"], view.paths.code()),
-        Page::Choose(_) | Page::Cancel(_) if !is_value(&html, FORM, |_| true) => {
+        Page::Factor(_) | Page::Choose(_) | Page::Cancel(_) if !is_value(&html, FORM, |_| true) => {
             return Some("field `form`".to_owned());
         }
+        Page::Factor(_) => (&["form", "response"], view.paths.factor()),
         Page::Choose(_) => (&["form", "password"], view.paths.choose().to_owned()),
         Page::Cancel(_) => (&["form"], view.paths.cancel().to_owned()),
         _ => return None,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use http::HeaderMap;
 use http::header;
+use password_reset::recovery::StepUpProof;
 use password_reset::token::{CodeHandle, PresentedToken};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -18,6 +19,10 @@ const LOOPBACK_COOKIE: &str = "password-reset";
 /// Of "this wasn't me": a cookie of its own, so that neither page ever sees the other's token.
 const CANCEL_COOKIE: &str = "__Host-password-reset-cancel";
 const LOOPBACK_CANCEL_COOKIE: &str = "password-reset-cancel";
+
+/// Of the proof of a second factor.
+const PROOF_COOKIE: &str = "__Host-password-reset-factor";
+const LOOPBACK_PROOF_COOKIE: &str = "password-reset-factor";
 
 const CODE_COOKIE: &str = "__Host-password-reset-code";
 const LOOPBACK_CODE_COOKIE: &str = "password-reset-code";
@@ -47,6 +52,21 @@ impl Handoff {
             LOOPBACK_CODE_COOKIE
         };
         Self { name, https }
+    }
+
+    /// For the proof of a second factor.
+    pub(crate) fn of_proof(https: bool) -> Self {
+        let name = if https {
+            PROOF_COOKIE
+        } else {
+            LOOPBACK_PROOF_COOKIE
+        };
+        Self { name, https }
+    }
+
+    /// Keeps a proof for as long as one can be good.
+    pub(crate) fn keep_proof(&self, proof: &StepUpProof, life: Duration) -> String {
+        self.cookie(proof.expose(), life)
     }
 
     /// The handle in the request's cookie.

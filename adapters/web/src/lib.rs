@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod activity;
 #[cfg(feature = "actix")]
 pub mod actix;
 mod answer;
@@ -11,6 +12,7 @@ mod builder;
 mod cancel;
 mod client;
 mod codes;
+mod factor;
 mod forms;
 mod handoff;
 mod headers;
@@ -21,13 +23,14 @@ mod paths;
 mod problem;
 mod service;
 
+pub use activity::Activity;
 pub use body::MAX_BODY_BYTES;
 pub use builder::{BuildError, Builder};
 pub use client::{Forwarding, InvalidNetwork, Proxies};
 pub use headers::{
     CONTENT_SECURITY_POLICY, PAGE_HEADERS, STRICT_TRANSPORT_SECURITY, add_page_headers,
 };
-pub use page::{Cancel, Choose, Page, Render, Theme, ThemeError, View};
+pub use page::{Asking, Cancel, Choose, Factor, Page, Render, Theme, ThemeError, View};
 pub use paths::{CHANGE_PASSWORD, InvalidPath, Paths};
 pub use problem::Problem;
 pub use service::ResetWeb;

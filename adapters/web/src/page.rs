@@ -20,7 +20,7 @@ use crate::problem::Problem;
 #[non_exhaustive]
 pub enum Page<'a> {
     /// Whose password is it?
-    Ask,
+    Ask(Asking<'a>),
     /// A mail may be on its way. The same for everyone: what was typed is not repeated.
     Sent,
     /// The form for a code. The same for everyone.
@@ -28,6 +28,8 @@ pub enum Page<'a> {
         /// Whether the last one was refused.
         wrong: bool,
     },
+    /// The form for the second factor, behind a good link.
+    Factor(Factor<'a>),
     /// The form behind a good link.
     Choose(Choose<'a>),
     /// The password is changed.
@@ -60,6 +62,29 @@ pub struct Choose<'a> {
     pub rejected: Option<&'a PasswordRejected>,
 }
 
+/// What the page that asks whose password it is shows.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Asking<'a> {
+    /// The work that is asked for, in JSON: a
+    /// [`Challenge`](password_reset::human::Challenge). The form then posts the answer as `proof`.
+    pub work: Option<&'a str>,
+    /// Whether a request without such an answer was turned away just now.
+    pub again: bool,
+}
+
+/// What the form for the second factor shows.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Factor<'a> {
+    /// The account's address, masked.
+    pub account: Option<&'a str>,
+    /// The value of the hidden field `form`, without which the form is refused.
+    pub form: &'a str,
+    /// Whether the last answer was refused.
+    pub wrong: bool,
+}
+
 /// What the page of "this wasn't me" shows.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -88,6 +113,8 @@ pub struct View<'a> {
     pub style: &'a str,
     /// The script, with its version.
     pub script: &'a str,
+    /// The script that does the work of [`Asking::work`], with its version.
+    pub work: &'a str,
     /// How long a link works.
     pub life: Duration,
     /// The numbers of codes, where the service offers them.
@@ -98,13 +125,14 @@ pub struct View<'a> {
 }
 
 impl View<'_> {
-    /// One word: `ask`, `sent`, `code`, `choose`, `done`, `cancel`, `cancelled`, `dead`, or
+    /// One word: `ask`, `sent`, `code`, `factor`, `choose`, `done`, `cancel`, `cancelled`, `dead`, or
     /// `problem`; the name of its template.
     pub fn name(&self) -> &'static str {
         match self.page {
-            Page::Ask => "ask",
+            Page::Ask(_) => "ask",
             Page::Sent => "sent",
             Page::Code { .. } => "code",
+            Page::Factor(_) => "factor",
             Page::Choose(_) => "choose",
             Page::Done => "done",
             Page::Cancel(_) => "cancel",
@@ -133,6 +161,7 @@ impl View<'_> {
         let name = match self.page {
             Page::Problem(Problem::Invalid | Problem::Expired) => self.name(),
             Page::Problem(Problem::CodeInvalid) => "code",
+            Page::Problem(Problem::FactorWrong) => "factor",
             Page::Problem(problem) => problem.code(),
             _ => self.name(),
         };
@@ -188,9 +217,9 @@ fn fill(
 /// - Every value MUST be escaped for where it stands (W70).
 /// - The form of [`Page::Choose`] MUST post `password` and `form` to [`Paths::choose`], that of
 ///   [`Page::Ask`] MUST post `identifier` to [`Paths::ask`], that of [`Page::Code`] `code` to
-///   [`Paths::code`], and that of [`Page::Cancel`] `form` to [`Paths::cancel`]. Where
+///   [`Paths::code`], that of [`Page::Factor`] `form` and `response` to [`Paths::factor`], and that of [`Page::Cancel`] `form` to [`Paths::cancel`]. Where
 ///   [`View::codes`] or [`View::sms`] say so, the form of [`Page::Ask`] may post `method` too:
-///   `link`, `code` or `sms`.
+///   `link`, `code` or `sms`. Where [`Asking::work`] is there, it MUST post `proof` too.
 /// - MUST NOT load anything from another site: the page's policy forbids it anyway (R80).
 ///
 /// Every page is rendered once in each language when the service is built, so that a mistake is
@@ -221,8 +250,10 @@ pub trait Render: Send + Sync + 'static {
 /// | name | in | what |
 /// |---|---|---|
 /// | `page`, `title`, `lang`, `service`, `contact`, `login` | all | |
-/// | `paths.ask`, `.choose`, `.cancel`, `.style`, `.script` | all | |
+/// | `paths.ask`, `.choose`, `.factor`, `.cancel`, `.style`, `.script`, `.work` | all | |
 /// | `account`, `username`, `form`, `min`, `max`, `second_factor`, `violations` | `choose.html` | see [`Choose`] |
+/// | `work`, `again` | `ask.html` | see [`Asking`] |
+/// | `account`, `form`, `wrong` | `factor.html` | see [`Factor`] |
 /// | `form` | `cancel.html` | see [`Cancel`] |
 /// | `missing`, `excess`, each with `.one` and `.other` | `choose.html` | texts for the script |
 /// | `code` | `dead.html`, `problem.html` | [`Problem::code`] |
@@ -263,11 +294,12 @@ pub enum ThemeError {
     },
 }
 
-const TEMPLATES: [(&str, &str); 10] = [
+const TEMPLATES: [(&str, &str); 11] = [
     ("layout.html", include_str!("pages/layout.html")),
     ("ask.html", include_str!("pages/ask.html")),
     ("sent.html", include_str!("pages/sent.html")),
     ("code.html", include_str!("pages/code.html")),
+    ("factor.html", include_str!("pages/factor.html")),
     ("choose.html", include_str!("pages/choose.html")),
     ("done.html", include_str!("pages/done.html")),
     ("cancel.html", include_str!("pages/cancel.html")),
@@ -278,7 +310,7 @@ const TEMPLATES: [(&str, &str); 10] = [
 
 impl Theme {
     /// Puts another template in place of `layout.html`, `ask.html`, `sent.html`, `code.html`,
-    /// `choose.html`, `done.html`, `cancel.html`, `cancelled.html`, `dead.html` or `problem.html`.
+    /// `factor.html`, `choose.html`, `done.html`, `cancel.html`, `cancelled.html`, `dead.html` or `problem.html`.
     ///
     /// # Errors
     ///
@@ -348,6 +380,15 @@ impl Render for Theme {
             Page::Code { wrong } => {
                 values.insert("wrong", Value::from(wrong));
             }
+            Page::Ask(ask) => values.extend([
+                ("work", Value::from(ask.work)),
+                ("again", Value::from(ask.again)),
+            ]),
+            Page::Factor(factor) => values.extend([
+                ("account", Value::from(factor.account)),
+                ("form", Value::from(factor.form)),
+                ("wrong", Value::from(factor.wrong)),
+            ]),
             Page::Choose(choose) => values.extend(form(view, choose)?),
             Page::Cancel(cancel) => {
                 values.insert("form", Value::from(cancel.form));
@@ -377,9 +418,11 @@ fn paths(view: &View<'_>) -> Value {
         ("ask", plain(view.paths.ask())),
         ("code", plain(&view.paths.code())),
         ("choose", plain(view.paths.choose())),
+        ("factor", plain(&view.paths.factor())),
         ("cancel", plain(view.paths.cancel())),
         ("style", plain(view.style)),
         ("script", plain(view.script)),
+        ("work", plain(view.work)),
     ]))
 }
 

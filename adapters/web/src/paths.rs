@@ -43,7 +43,7 @@ pub struct InvalidPath {
 }
 
 impl InvalidPath {
-    fn not_plain(path: &str) -> Self {
+    pub(crate) fn not_plain(path: &str) -> Self {
         Self {
             path: path.to_owned(),
             wanted: "a plain path: a slash, then letters, digits and -._~/",
@@ -57,12 +57,15 @@ pub(crate) enum Route {
     Ask,
     Sent,
     Code,
+    Challenge,
     Choose,
+    Factor,
     Done,
     Cancel,
     Cancelled,
     Style,
     Script,
+    Work,
     ChangePassword,
 }
 
@@ -185,9 +188,19 @@ impl Paths {
         format!("{}/code", below(&self.ask))
     }
 
+    /// The work that a program does before it asks, in JSON.
+    pub fn challenge(&self) -> String {
+        format!("{}/challenge", below(&self.ask))
+    }
+
     /// The page that takes the new password.
     pub fn choose(&self) -> &str {
         &self.choose
+    }
+
+    /// The page that takes the second factor.
+    pub fn factor(&self) -> String {
+        format!("{}/factor", below(&self.choose))
     }
 
     /// The page that says that the password is changed.
@@ -215,6 +228,11 @@ impl Paths {
         format!("{}/script.js", below(&self.choose))
     }
 
+    /// The script of the page that asks for work.
+    pub fn work(&self) -> String {
+        format!("{}/work.js", below(&self.choose))
+    }
+
     /// Lines for `robots.txt`: nothing here is for search engines (R79). Without any token, which
     /// would be an invitation.
     pub fn robots(&self) -> String {
@@ -228,12 +246,15 @@ impl Paths {
             self.ask.clone(),
             self.sent(),
             self.code(),
+            self.challenge(),
             self.choose.clone(),
+            self.factor(),
             self.done(),
             self.cancel.clone(),
             self.cancelled(),
             self.style(),
             self.script(),
+            self.work(),
         ];
         let arriving = seen.map(|path| match path.strip_prefix(&self.stripped) {
             Some(rest) if rest.starts_with('/') => rest.to_owned(),
@@ -250,16 +271,19 @@ impl Paths {
     }
 
     pub(crate) fn route(&self, path: &str) -> Option<Route> {
-        const ROUTES: [Route; 10] = [
+        const ROUTES: [Route; 13] = [
             Route::Ask,
             Route::Sent,
             Route::Code,
+            Route::Challenge,
             Route::Choose,
+            Route::Factor,
             Route::Done,
             Route::Cancel,
             Route::Cancelled,
             Route::Style,
             Route::Script,
+            Route::Work,
             Route::ChangePassword,
         ];
         let mut known = self.arriving().zip(ROUTES);
@@ -274,7 +298,7 @@ fn below(path: &str) -> &str {
 
 /// One spelling, and nothing that HTML, a header line or a browser would read as something else:
 /// `//evil.example` is another host, and so is `/\evil.example` (W8).
-fn is_plain(path: &str) -> bool {
+pub(crate) fn is_plain(path: &str) -> bool {
     let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let plain =
         |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(unreserved);

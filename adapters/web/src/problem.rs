@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use password_reset::flow::{CancelError, CompleteError, RequestError, VerifyError};
+use password_reset::flow::{CancelError, CompleteError, RequestError, StepUpError, VerifyError};
 use password_reset::password::{Context, PasswordRejected, Policy};
 
 /// An answer that is not what was asked for. None depends on whether an account exists: those that
@@ -30,11 +30,17 @@ pub enum Problem {
     Denied,
     /// A second factor has to be proven first.
     StepUp,
+    /// The second factor was not proven: not the one, or used before.
+    FactorWrong,
+    /// The second factor was tried too often with this link.
+    FactorTries,
     /// This source has asked too often.
     RateLimited {
         /// When it may ask again.
         retry_after: Duration,
     },
+    /// A proof that a human asks, or work done, is needed first.
+    Challenge,
     /// The hashing pool is full. Nothing was changed.
     Busy,
     /// A part of the flow failed. Nothing was changed.
@@ -73,7 +79,10 @@ impl Problem {
             Self::OtherLink => "other_link",
             Self::Denied => "denied",
             Self::StepUp => "step_up",
+            Self::FactorWrong => "factor_wrong",
+            Self::FactorTries => "factor_tries",
             Self::RateLimited { .. } => "rate_limited",
+            Self::Challenge => "challenge",
             Self::Busy => "busy",
             Self::Unavailable => "unavailable",
             Self::Uncertain => "uncertain",
@@ -99,9 +108,12 @@ impl Problem {
             Self::OtherLink,
             Self::Denied,
             Self::StepUp,
+            Self::FactorWrong,
+            Self::FactorTries,
             Self::RateLimited {
                 retry_after: Duration::from_secs(60),
             },
+            Self::Challenge,
             Self::Busy,
             Self::Unavailable,
             Self::Uncertain,
@@ -124,9 +136,13 @@ impl Problem {
             Self::Invalid | Self::Expired | Self::LinkMissing | Self::NotFound => {
                 StatusCode::NOT_FOUND
             }
-            Self::CodeInvalid | Self::Rejected(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::CodeInvalid | Self::FactorWrong | Self::Rejected(_) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             Self::InUse | Self::OtherLink => StatusCode::CONFLICT,
-            Self::Denied | Self::StepUp | Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::Denied | Self::StepUp | Self::FactorTries | Self::Challenge | Self::CrossSite => {
+                StatusCode::FORBIDDEN
+            }
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy | Self::Unavailable | Self::Uncertain => StatusCode::SERVICE_UNAVAILABLE,
             Self::Malformed => StatusCode::BAD_REQUEST,
@@ -139,7 +155,10 @@ impl Problem {
 
     /// Whether it is told on the form that it is about, and on no page of its own.
     pub(crate) const fn is_on_a_form(&self) -> bool {
-        matches!(self, Self::CodeInvalid | Self::Rejected(_))
+        matches!(
+            self,
+            Self::CodeInvalid | Self::FactorWrong | Self::Rejected(_)
+        )
     }
 
     /// When the same request may succeed, for `Retry-After`.
@@ -159,6 +178,7 @@ impl From<RequestError> for Problem {
     fn from(error: RequestError) -> Self {
         match error {
             RequestError::RateLimited { retry_after } => Self::RateLimited { retry_after },
+            RequestError::Challenge => Self::Challenge,
             // No page offers it; who asks all the same has written a program.
             RequestError::NotOffered => Self::Malformed,
             _ => Self::Unavailable,
@@ -184,6 +204,19 @@ impl From<CancelError> for Problem {
             CancelError::Invalid => Self::Invalid,
             CancelError::PauseTooLong => Self::Malformed,
             CancelError::RateLimited { retry_after } => Self::RateLimited { retry_after },
+            _ => Self::Unavailable,
+        }
+    }
+}
+
+impl From<StepUpError> for Problem {
+    fn from(error: StepUpError) -> Self {
+        match error {
+            StepUpError::Wrong => Self::FactorWrong,
+            StepUpError::NoFactor => Self::StepUp,
+            StepUpError::TooManyTries => Self::FactorTries,
+            StepUpError::Expired => Self::Expired,
+            StepUpError::RateLimited { retry_after } => Self::RateLimited { retry_after },
             _ => Self::Unavailable,
         }
     }
@@ -269,6 +302,11 @@ mod tests {
             Violation::ContextWord,
             Violation::Predictable,
             Violation::ControlCharacter,
+            Violation::Common,
+            Violation::Guessable,
+            Violation::Breached,
+            Violation::Unchanged,
+            Violation::Reused,
         ];
         let components = components();
         assert_eq!(

@@ -11,19 +11,20 @@ use http::{Method, Request, Response, StatusCode};
 use password_reset::ResetFlow;
 use password_reset::account::{Client, Identifier, Seen};
 use password_reset::flow::Verified;
+use password_reset::human::Proof;
 use password_reset::password::PasswordRejected;
 use password_reset::secrecy::ExposeSecret;
 use password_reset::text::{Language, Texts};
 
 use crate::answer::{self, Answer};
 use crate::body::{Ask, ChooseForm, ChooseJson, Format, Way, token_of_query};
-use crate::builder::Builder;
+use crate::builder::{self, Builder};
 use crate::client::{Proxies, Told};
 use crate::handoff::{self, Handoff};
 use crate::headers::add_page_headers;
 use crate::language;
 use crate::origin::Origins;
-use crate::page::{Choose, Page, Render, View};
+use crate::page::{Asking, Choose, Page, Render, View};
 use crate::paths::{Paths, Route};
 use crate::problem::Problem;
 
@@ -46,6 +47,9 @@ pub(crate) struct Shared {
     pub(crate) handoff: Handoff,
     pub(crate) code_handoff: Handoff,
     pub(crate) cancel_handoff: Handoff,
+    pub(crate) proof_handoff: Handoff,
+    /// The application's own page for the second factor.
+    pub(crate) factor_page: Option<String>,
     pub(crate) cancel_pause: Duration,
     pub(crate) texts: Arc<Texts>,
     pub(crate) language: Language,
@@ -53,6 +57,7 @@ pub(crate) struct Shared {
     /// The paths of the two files, with the version of what is in them.
     pub(crate) style: String,
     pub(crate) script: String,
+    pub(crate) work: String,
     pub(crate) login: String,
     pub(crate) full_address: bool,
     pub(crate) body_timeout: Duration,
@@ -178,8 +183,11 @@ impl ResetWeb {
         }
         let post = match (&request.method, route) {
             (&Method::GET | &Method::HEAD, _) => false,
-            (&Method::POST, Route::Ask | Route::Code | Route::Choose | Route::Cancel) => true,
-            (_, Route::Ask | Route::Code | Route::Choose | Route::Cancel) => {
+            (
+                &Method::POST,
+                Route::Ask | Route::Code | Route::Choose | Route::Factor | Route::Cancel,
+            ) => true,
+            (_, Route::Ask | Route::Code | Route::Choose | Route::Factor | Route::Cancel) => {
                 return Err(Problem::MethodNotAllowed {
                     allow: "GET, HEAD, POST",
                 });
@@ -196,6 +204,10 @@ impl ResetWeb {
             return match route {
                 Route::Ask => self.ask(format.parse(body)?, visitor).await,
                 Route::Code => self.redeem(format, &request.headers, body, visitor).await,
+                Route::Factor => {
+                    self.prove_factor(format, &request.headers, body, visitor)
+                        .await
+                }
                 Route::Cancel => self.cancel(format, &request.headers, body, visitor).await,
                 _ => self.choose(format, &request.headers, body, visitor).await,
             };
@@ -205,11 +217,14 @@ impl ResetWeb {
             asked.is_some() && asked == address.split_once('?').map(|(_, version)| version)
         };
         match route {
-            Route::Ask => Ok(self.page(StatusCode::OK, Page::Ask, visitor.language)),
+            Route::Ask => self.asking(false, visitor),
+            Route::Challenge => self.challenge(),
             Route::Sent => Ok(self.page(StatusCode::OK, Page::Sent, visitor.language)),
             Route::Code => Ok(self.type_code(&request.headers, visitor)),
             Route::Done => Ok(self.page(StatusCode::OK, Page::Done, visitor.language)),
             Route::Choose => self.open(request, visitor).await,
+            // Whoever needs the form is shown it there.
+            Route::Factor => Ok(Answer::see_other(paths.choose())),
             Route::Cancel => self.open_cancel(request, visitor).await,
             Route::Cancelled => Ok(self.page(StatusCode::OK, Page::Cancelled, visitor.language)),
             Route::Style => Ok(Answer::file(
@@ -222,6 +237,11 @@ impl ResetWeb {
                 self.shared.render.script(),
                 is_version(&self.shared.script),
             )),
+            Route::Work => Ok(Answer::file(
+                "text/javascript; charset=utf-8",
+                builder::WORK,
+                is_version(&self.shared.work),
+            )),
             // Never permanent: the page may move (R84).
             Route::ChangePassword => Ok(Answer::see_other(paths.ask())),
         }
@@ -230,15 +250,33 @@ impl ResetWeb {
     /// Takes the request, and answers everybody alike. Who has an account is found out later, by
     /// the worker, and told to nobody but the account's own mailbox.
     async fn ask(&self, ask: Ask, visitor: &Visitor) -> Result<Answer, Problem> {
-        let identifier = Identifier::parse(pasted(&ask.identifier));
-        if ask.method != Way::Link {
-            return self.ask_code(identifier.ok(), ask.method, visitor).await;
+        let identifier = Identifier::parse(pasted(&ask.identifier)).ok();
+        // What cannot be a proof is none.
+        let proof = ask.proof.as_ref();
+        let proof = proof.and_then(|proof| Proof::parse(proof.expose_secret()).ok());
+        let asked = match ask.method {
+            Way::Link => self.ask_link(identifier, proof.as_ref(), visitor).await,
+            way => {
+                self.ask_code(identifier, proof.as_ref(), way, visitor)
+                    .await
+            }
+        };
+        match asked {
+            Err(Problem::Challenge) if !visitor.json => self.asking(true, visitor),
+            asked => asked,
         }
+    }
+
+    async fn ask_link(
+        &self,
+        identifier: Option<Identifier>,
+        proof: Option<&Proof>,
+        visitor: &Visitor,
+    ) -> Result<Answer, Problem> {
         // What cannot be an identifier belongs to nobody, and nobody gets this same answer.
-        if let Ok(identifier) = identifier {
-            self.shared
-                .flow
-                .request(&identifier, &visitor.client)
+        if let Some(identifier) = identifier {
+            let flow = &self.shared.flow;
+            flow.request_with_proof(&identifier, proof, &visitor.client)
                 .await?;
         }
         Ok(if visitor.json {
@@ -247,6 +285,35 @@ impl ResetWeb {
             // Loading it again does not ask again.
             Answer::see_other(&self.paths().sent())
         })
+    }
+
+    /// The page that asks whose password it is, with work where that is asked for.
+    fn asking(&self, again: bool, visitor: &Visitor) -> Result<Answer, Problem> {
+        let flow = &self.shared.flow;
+        let work = match again || flow.asks_for_proof() {
+            true => flow.challenge()?,
+            false => None,
+        };
+        if again && work.is_none() {
+            // A check whose widget is on no page of ours.
+            return Err(Problem::Challenge);
+        }
+        let work = work.map(|work| work.to_json());
+        let page = Page::Ask(Asking {
+            work: work.as_deref(),
+            again,
+        });
+        let status = match again {
+            true => Problem::Challenge.status(),
+            false => StatusCode::OK,
+        };
+        Ok(self.page(status, page, visitor.language))
+    }
+
+    /// The same for programs.
+    fn challenge(&self) -> Result<Answer, Problem> {
+        let work = self.shared.flow.challenge()?.ok_or(Problem::NotFound)?;
+        Ok(Answer::json_text(StatusCode::OK, work.to_json()))
     }
 
     /// Shows the form, and spends nothing: mail scanners open every link before its owner does (W36).
@@ -266,7 +333,15 @@ impl ResetWeb {
         let token = shared.handoff.token(&request.headers);
         let token = token.ok_or(Problem::LinkMissing)?;
         match shared.flow.verify(&token, &visitor.client).await {
-            Ok(verified) => Ok(self.form(&token, &Owner::of(&verified), None, visitor)),
+            Ok(verified) => {
+                let verified = self.with_proof(verified, &request.headers);
+                let owner = Owner::of(&verified);
+                if verified.needs_second_factor() {
+                    // Before the password, which could not be set.
+                    return Ok(self.ask_for_factor(&token, &owner, visitor));
+                }
+                Ok(self.form(&token, &owner, None, visitor))
+            }
             Err(error) => Ok(self.ended(error.into(), visitor)),
         }
     }
@@ -283,13 +358,17 @@ impl ResetWeb {
         let shared = &*self.shared;
         if format == Format::Json {
             let json: ChooseJson = format.parse(body)?;
-            self.change(
-                json.token.expose_secret(),
-                json.password.expose_secret(),
-                visitor,
-            )
-            .await
-            .map_err(|(problem, _)| problem)?;
+            let verified = shared
+                .flow
+                .verify(json.token.expose_secret(), &visitor.client);
+            let verified = verified.await?;
+            let verified = match &json.proof {
+                Some(proof) => verified.with_proof(proof.expose_secret()),
+                None => verified,
+            };
+            self.change(verified, json.password.expose_secret(), visitor)
+                .await
+                .map_err(|(problem, _)| problem)?;
             return Ok(if visitor.json {
                 Answer::status(StatusCode::OK, "changed")
             } else {
@@ -301,8 +380,12 @@ impl ResetWeb {
         if !handoff::is_sealed(&token, &form.form) {
             return Err(Problem::OtherLink);
         }
+        let verified = match shared.flow.verify(&token, &visitor.client).await {
+            Ok(verified) => self.with_proof(verified, headers),
+            Err(error) => return Ok(self.ended(error.into(), visitor)),
+        };
         match self
-            .change(&token, form.password.expose_secret(), visitor)
+            .change(verified, form.password.expose_secret(), visitor)
             .await
         {
             Ok(()) => {
@@ -311,9 +394,17 @@ impl ResetWeb {
                 } else {
                     Answer::see_other(&shared.paths.done())
                 };
-                Ok(answer.cookie(&shared.handoff.forget()))
+                let answer = answer.cookie(&shared.handoff.forget());
+                Ok(match shared.proof_handoff.token(headers) {
+                    Some(_) => answer.cookie(&shared.proof_handoff.forget()),
+                    None => answer,
+                })
             }
-            Err((Problem::Rejected(rejected), Some(owner))) if !visitor.json => {
+            // The proof was too old, or is gone: once more, and then the password.
+            Err((Problem::StepUp, owner)) if !visitor.json => {
+                Ok(self.ask_for_factor(&token, &owner, visitor))
+            }
+            Err((Problem::Rejected(rejected), owner)) if !visitor.json => {
                 Ok(self.form(&token, &owner, Some(&rejected), visitor))
             }
             Err((problem, _)) => Ok(self.ended(problem, visitor)),
@@ -322,12 +413,10 @@ impl ResetWeb {
 
     async fn change(
         &self,
-        token: &str,
+        verified: Verified,
         password: &str,
         visitor: &Visitor,
-    ) -> Result<(), (Problem, Option<Owner>)> {
-        let verified = self.shared.flow.verify(token, &visitor.client).await;
-        let verified = verified.map_err(|error| (error.into(), None))?;
+    ) -> Result<(), (Problem, Owner)> {
         let owner = Owner::of(&verified);
         let verified = verified.seen(visitor.seen.clone());
         // Judged before anything is spent: the link survives every password that is refused.
@@ -336,9 +425,9 @@ impl ResetWeb {
                 // Whatever is not settled yet, such as a session that could not be ended, the
                 // worker finishes. The password is changed.
                 Ok(_) => Ok(()),
-                Err(error) => Err((error.into(), Some(owner))),
+                Err(error) => Err((error.into(), owner)),
             },
-            Err(rejected) => Err((Problem::Rejected(rejected), Some(owner))),
+            Err(rejected) => Err((Problem::Rejected(rejected), owner)),
         }
     }
 
@@ -368,7 +457,7 @@ impl ResetWeb {
     }
 
     /// A problem with a link; where the link is dead, its cookie goes too.
-    fn ended(&self, problem: Problem, visitor: &Visitor) -> Answer {
+    pub(crate) fn ended(&self, problem: Problem, visitor: &Visitor) -> Answer {
         let answer = self.problem(&problem, visitor);
         match problem {
             Problem::Invalid | Problem::Expired => answer.cookie(&self.shared.handoff.forget()),
@@ -407,6 +496,7 @@ impl ResetWeb {
             login: &shared.login,
             style: &shared.style,
             script: &shared.script,
+            work: &shared.work,
             life: shared.flow.link_life(),
             codes: shared.flow.codes(),
             sms: shared.flow.has_sms(),
@@ -460,21 +550,24 @@ fn pasted(identifier: &str) -> &str {
 }
 
 /// What the form says about whose password it changes.
-struct Owner {
-    masked: Option<String>,
+pub(crate) struct Owner {
+    pub(crate) masked: Option<String>,
     full: Option<String>,
     second_factor: bool,
-    language: Option<Language>,
+    /// Whether it has one that counts for this token.
+    pub(crate) usable_factor: bool,
+    pub(crate) language: Option<Language>,
 }
 
 impl Owner {
-    fn of(verified: &Verified) -> Self {
+    pub(crate) fn of(verified: &Verified) -> Self {
         Self {
             masked: verified.masked_address(),
             full: verified
                 .address()
                 .map(|address| address.as_str().to_owned()),
             second_factor: verified.has_second_factor(),
+            usable_factor: !verified.usable_factors().is_empty(),
             language: verified.locale().and_then(Language::of_tag),
         }
     }

@@ -184,7 +184,7 @@ impl Render for Plain {
         }
         let paths = view.paths;
         let html = match view.page {
-            Page::Ask => format!("<form action={}><input name=identifier>", paths.ask()),
+            Page::Ask(_) => format!("<form action={}><input name=identifier>", paths.ask()),
             Page::Choose(choose) => format!(
                 "<form action='{}'><input name=\"form\" value=\"{}\"><input name='password'>",
                 paths.choose().replace('/', "&#x2F;"),

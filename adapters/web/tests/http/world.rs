@@ -13,6 +13,7 @@ use password_reset::mail::{LinkBase, Mailbox, Mailer, Site};
 use password_reset::memory::{MemoryLimiter, MemoryQueue, MemoryTokens};
 use password_reset::password::{Candidate, HashPool, PasswordHash, PasswordHasher, Scratch};
 use password_reset::queue::JobQueue;
+use password_reset::recovery::SecondFactor;
 use password_reset::store::TokenStore;
 use password_reset::testing::{
     Faults, Faulty, InsecureHasher, ManualClock, MemoryUsers, Outbox, block_on,
@@ -264,9 +265,8 @@ fn accounts() -> MemoryUsers {
     let mut external = account("4", "external@example.com");
     external.credential = Credential::External;
     users.add(external);
-    let mut guarded = account("5", "guarded@example.com");
-    guarded.second_factor = true;
-    users.add(guarded);
+    let guarded = account("5", "guarded@example.com");
+    users.add(guarded.second_factor(SecondFactor::Device));
     users.add(account("6", "eve@example.com"));
     users
 }

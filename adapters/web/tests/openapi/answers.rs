@@ -12,11 +12,12 @@ use password_reset_web::{MAX_BODY_BYTES, Problem};
 use serde_json::Value;
 
 use crate::reader::{JSON, PROBLEM, Reader};
-use crate::world::{DENIED, GOOD, GUARDED, World};
+use crate::world::{DENIED, FACTOR, GOOD, GUARDED, MAILED, SHOWN, World};
 
 const ASK: &str = "/forgot-password";
 const CODE: &str = "/forgot-password/code";
 const CHOOSE: &str = "/reset-password";
+const FACTORS: &str = "/reset-password/factor";
 const CANCEL: &str = "/reset-password/not-me";
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -79,12 +80,14 @@ async fn every_documented_answer_is_given_and_no_other() {
         world.faults.always_fail();
         reader.send(&world, with_cookie(&token), "").await;
         world.faults.heal();
+        let mailed = world.token(MAILED).await;
+        reader.send(&world, with_cookie(&mailed), "").await;
         world.clock.advance(Duration::from_secs(1_860));
         reader.send(&world, with_cookie(&token), "").await;
         reader.refuse(&world, method.clone(), CHOOSE, &Problem::InUse);
     }
 
-    for path in [ASK, CODE, CHOOSE, CANCEL] {
+    for path in [ASK, CODE, CHOOSE, FACTORS, CANCEL] {
         let long = "a".repeat(MAX_BODY_BYTES + 1);
         reader.send(&world, post(path, FORM), &long).await;
         reader.send(&world, post(path, FORM), "").await;
@@ -104,7 +107,15 @@ async fn every_documented_answer_is_given_and_no_other() {
     }
     let ada = r#"{"identifier":"ada@example.com"}"#;
     reader.send(&world, post(ASK, JSON), ada).await;
+    // Over a limit, without a proof and with one.
     reader.send(&closed, post(ASK, JSON), ada).await;
+    let proven = r#"{"identifier":"ada@example.com","proof":"AAAA"}"#;
+    reader.send(&closed, post(ASK, JSON), proven).await;
+    for method in [Method::GET, Method::HEAD] {
+        for path in [ASK, "/forgot-password/challenge"] {
+            reader.refuse(&world, method.clone(), path, &Problem::Unavailable);
+        }
+    }
     for method in ["code", "sms"] {
         let body = format!("identifier=ada@example.com&method={method}");
         reader.send(&world, post(ASK, FORM), &body).await;
@@ -172,8 +183,44 @@ async fn every_documented_answer_is_given_and_no_other() {
         reader.refuse(&world, Method::POST, CHOOSE, &problem);
     }
 
+    factor(&mut reader, &world, &closed).await;
     cancel(&mut reader, &world, &closed).await;
     assert_eq!(reader.seen(), &reader.documented());
+}
+
+/// The answers to the second factor.
+async fn factor(reader: &mut Reader, world: &World, closed: &World) {
+    let json = |token: &str, response: &str| {
+        serde_json::json!({ "token": token, "response": response }).to_string()
+    };
+    let (token, seal) = world.opened(FACTOR).await;
+    let by_form = || with_cookie(post(FACTORS, FORM), &token);
+    let form = |seal: &str, response: &str| format!("form={seal}&response={response}");
+    reader
+        .send(world, post(FACTORS, FORM), &form(&seal, "0"))
+        .await;
+    reader.send(world, by_form(), &form("another", "0")).await;
+    world.faults.always_fail();
+    reader.send(world, by_form(), &form(&seal, "0")).await;
+    world.faults.heal();
+    reader.send(world, by_form(), &form(&seal, "000000")).await;
+    reader
+        .send(world, by_form(), &form(&seal, "123%20456"))
+        .await;
+    let right = json(&token, SHOWN);
+    let right = post(FACTORS, JSON).body(right).unwrap();
+    reader.send_as_is(world, right).await;
+    // The sixth try.
+    reader.send(world, by_form(), &form(&seal, "000000")).await;
+    let nobody = json(&"A".repeat(64), SHOWN);
+    reader.send(world, post(FACTORS, JSON), &nobody).await;
+    reader.send(closed, post(FACTORS, JSON), &nobody).await;
+    let without = json(&world.token("hugo").await, SHOWN);
+    reader.send(world, post(FACTORS, JSON), &without).await;
+    let late = json(&world.token(FACTOR).await, SHOWN);
+    world.clock.advance(Duration::from_secs(1_860));
+    reader.send(world, post(FACTORS, JSON), &late).await;
+    reader.refuse(world, Method::POST, FACTORS, &Problem::InUse);
 }
 
 /// The answers of "this wasn't me".

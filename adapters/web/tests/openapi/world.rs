@@ -7,12 +7,15 @@ use http::Request;
 use password_reset::ResetFlow;
 use password_reset::account::{Account, Address, Client, Credential, Identifier, UserId};
 use password_reset::flow::{Codes, Limits, Parts, TextLimits};
+use password_reset::human::{Demand, ProofOfWork, When};
 use password_reset::limit::RateLimiter;
 use password_reset::mail::{Kind, LinkBase, Mailbox, Site};
 use password_reset::memory::{MemoryQueue, MemoryTokens};
 use password_reset::password::{HashPool, PasswordHash};
 use password_reset::queue::Channel;
-use password_reset::recovery::{Recovery, RecoveryAttempt, RecoveryPolicy};
+use password_reset::recovery::{
+    FactorResponse, Recovery, RecoveryAttempt, RecoveryPolicy, SecondFactor, SecondFactorCheck,
+};
 use password_reset::sms::{SendError, SmsSender, TextMessage};
 use password_reset::testing::{
     Faults, Faulty, InsecureHasher, ManualClock, MemoryUsers, Outbox, SeededRandom, issue,
@@ -38,7 +41,25 @@ pub(crate) const GUARDED: &str = "guarded";
 /// A password that no policy minds.
 pub(crate) const GOOD: &str = "a quiet harbour at dawn";
 
+/// The account with a second factor.
+pub(crate) const FACTOR: &str = "factor";
+/// The account whose second factor comes by mail, as its links do.
+pub(crate) const MAILED: &str = "mailed";
+/// What proves the second factor, whenever it is asked for.
+pub(crate) const SHOWN: &str = "123 456";
+
 struct ByName;
+
+#[password_reset::async_trait]
+impl SecondFactorCheck for ByName {
+    async fn check(
+        &self,
+        _: &RecoveryAttempt<'_>,
+        response: &FactorResponse,
+    ) -> Result<Option<SecondFactor>, password_reset::error::BoxError> {
+        Ok((response.expose() == SHOWN).then_some(SecondFactor::Device))
+    }
+}
 
 #[password_reset::async_trait]
 impl RecoveryPolicy for ByName {
@@ -88,7 +109,9 @@ impl World {
         })
         .hashing(HashPool::new(InsecureHasher).unwrap())
         .recovery(ByName)
+        .second_factor(ByName)
         .codes(Codes::default())
+        .proof_of_work(ProofOfWork::default(), When::Demanded(Demand::default()))
         .sms(Swallow, TextLimits::default())
         .limits(limits)
         .clock(ManualClock::clone(&clock))
@@ -128,6 +151,11 @@ impl World {
         let hash = PasswordHash::parse("$insecure$00$the-hash-before").unwrap();
         let account = Account::new(UserId::parse(user).unwrap(), Credential::Password(hash))
             .verified(address.clone());
+        let account = match user {
+            FACTOR => account.second_factor(SecondFactor::Device),
+            MAILED => account.second_factor(SecondFactor::Mail),
+            _ => account,
+        };
         self.users.add(account.clone());
         (account, address)
     }
