@@ -11,6 +11,10 @@
 //! operator dead retry 3f0c…              # one of them becomes a job again; or --all
 //! operator dead purge --older-than 30    # delete those that were given up 30 days ago
 //! operator purge                         # delete records of tokens that expired 7 days ago
+//! operator audit list --severity critical           # what happened, the latest first
+//! operator audit journey job=3f0c…                  # everything that one request led to
+//! operator audit purge --older-than 400             # retention is your decision
+//! operator audit forget 42 --actor "grace, ticket 7"  # what the trail holds of this user
 //!
 //! operator reset 42 --actor "grace, ticket 7"         # a link is mailed to the owner
 //! operator invite 42 --actor "grace, ticket 7"        # the same for a first password
@@ -39,6 +43,8 @@
 
 #[path = "operator/acts.rs"]
 mod acts;
+#[path = "operator/trail.rs"]
+mod trail;
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -65,6 +71,7 @@ use password_reset_sqlx::sqlx::{MySqlPool, PgPool, Pool};
 use password_reset_sqlx::{
     Driver, MySqlBackend, PostgresBackend, SqlAudit, SqlBackend, SqliteBackend,
 };
+use trail::Trail;
 
 /// How many rows one statement deletes: few, so that the application never waits long.
 const BATCH: u32 = 500;
@@ -129,6 +136,9 @@ enum Command {
     Dead(Dead),
     /// Revokes every open token of a user, also of one whose account is gone.
     Revoke(Who),
+    /// The audit trail.
+    #[command(subcommand)]
+    Audit(Trail),
     #[command(flatten)]
     Act(Act),
     /// Deletes the records of tokens that expired more than seven days ago.
@@ -255,6 +265,10 @@ async fn run_on<D: Driver>(
             };
             acts::act(act, stores, out).await
         }
+        Command::Audit(command) => {
+            let now = Timestamp::from(SystemTime::now());
+            trail::run(command, &backend, &audit, now, out).await
+        }
         command => operate(command, tokens, queue, &audit, out).await,
     };
     // What was done is written down, also when the rest failed.
@@ -275,7 +289,7 @@ async fn operate(
     let now = Timestamp::from(SystemTime::now());
     match command {
         // Done already.
-        Command::Migrate | Command::Act(_) => {}
+        Command::Migrate | Command::Act(_) | Command::Audit(_) => {}
         Command::Queue => {
             let length = queue.length(now).await?;
             writeln!(out, "due     {}", length.due)?;

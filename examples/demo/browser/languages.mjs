@@ -5,7 +5,7 @@ import { ASK, test, SITE, title } from "./world.mjs";
 import { everyPage } from "./pages.mjs";
 
 // In English whatever the language: the demo's own pages.
-const OWN = ["home", "login", "mailbox"];
+const OWN = ["home", "login", "mailbox", "activity"];
 
 await test(async (world) => {
   for (const [locale, heading] of [
@@ -32,5 +32,5 @@ await test(async (world) => {
     assert.equal(lang, OWN.includes(name) ? "en" : "de", name);
     if (!OWN.includes(name)) headings.add(await title(page));
   });
-  assert.equal(headings.size, 10, [...headings].join());
+  assert.equal(headings.size, 11, [...headings].join());
 });

@@ -35,6 +35,7 @@ export async function everyPage(world, context, look) {
   await typeCode(page, mistyped(code));
   await at("code refused");
   await at("mailbox", `${SITE}/dev/mailbox`);
+  await at("activity", `${SITE}/dev/activity`);
 
   // This browser has opened no link; then one that is none.
   await at("link missing", `${SITE}/reset-password`);
@@ -52,6 +53,14 @@ export async function everyPage(world, context, look) {
   await choose(tab, `${NEW} ${before}`);
   await tab.close();
   await at("done", SITE + DONE);
+
+  // An account with a second factor.
+  await world.click(page, (await world.letter("hedy@example.com")).links[0]);
+  await at("factor");
+  await page.locator("#response").fill("no code");
+  await page.locator("main form button").click();
+  await page.getByRole("alert").waitFor();
+  await at("factor refused");
 
   // Of another account each time: no mail comes to this one for a while.
   const letter = await world.letter(`user-${walks++}@example.com`);

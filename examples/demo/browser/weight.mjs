@@ -6,7 +6,7 @@ import { everyPage } from "./pages.mjs";
 
 const MOST_BYTES = 30_000;
 // The demo's own.
-const OTHERS = ["/", "/login", "/dev/mailbox"];
+const OTHERS = ["/", "/login", "/dev/mailbox", "/dev/activity"];
 
 await test(async (world) => {
   const context = await world.context();

@@ -15,7 +15,8 @@ use crate::login::Logins;
 use crate::mailbox::{self, Mailbox};
 use crate::problem::Problem;
 use crate::sessions::Sessions;
-use crate::{login, pages};
+use crate::totp::Totp;
+use crate::{activity, login, pages, totp};
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -25,10 +26,27 @@ pub(crate) struct App {
     pub(crate) users: Arc<dyn UserStore>,
     pub(crate) sessions: Sessions,
     pub(crate) logins: Logins,
+    pub(crate) totp: Totp,
 }
 
-/// All routes; the mailbox's only where there is one to show.
-pub(crate) fn router(app: App, mailbox: Option<Mailbox>) -> Router {
+/// What only the demo has, for this machine only: everybody's mail, everything that happened, and a
+/// telephone.
+pub(crate) struct Dev {
+    pub(crate) mailbox: Mailbox,
+    pub(crate) activity: activity::View,
+    pub(crate) totp: Totp,
+}
+
+impl Dev {
+    fn router(self) -> Router {
+        mailbox::router(self.mailbox)
+            .merge(activity::router(self.activity))
+            .merge(totp::router(self.totp))
+    }
+}
+
+/// All routes; those for the developer only where they may be shown.
+pub(crate) fn router(app: App, dev: Option<Dev>) -> Router {
     let own = Router::new()
         .route("/", get(home))
         .route("/login", get(login::form).post(login::log_in))
@@ -36,7 +54,7 @@ pub(crate) fn router(app: App, mailbox: Option<Mailbox>) -> Router {
         .route("/robots.txt", get(robots))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(app.clone());
-    own.merge(mailbox.map(mailbox::router).unwrap_or_default())
+    own.merge(dev.map(Dev::router).unwrap_or_default())
         .fallback(async || Problem::NotFound)
         .layer(from_fn_with_state(app.clone(), guard))
         // Merged last: these pages guard themselves.

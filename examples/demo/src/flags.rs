@@ -44,6 +44,11 @@ pub(crate) struct Flags {
     #[arg(long, value_enum, default_value_t = Switch::On)]
     pub(crate) limits: Switch,
 
+    /// When a browser has to do some work before its request is taken, which one request does not
+    /// feel and a flood does. `demanded` is while an alarm says so, and for whoever is over a limit.
+    #[arg(long, value_enum, default_value_t = Work::Demanded)]
+    pub(crate) proof_of_work: Work,
+
     /// Mails start at a random moment within so many milliseconds, instead of 2000. Below 200,
     /// whoever measures can tell from the next answer whether an account exists.
     #[arg(long, value_name = "MS")]
@@ -84,6 +89,17 @@ pub(crate) enum Role {
     Web,
     /// Sends mails.
     Worker,
+}
+
+/// When work is asked for.
+#[derive(Clone, Copy, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Work {
+    /// Never.
+    Off,
+    /// While an alarm, or a limit, says so.
+    Demanded,
+    /// Of every request.
+    Always,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq, ValueEnum)]

@@ -9,10 +9,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum_extra::extract::CookieJar;
 use password_reset::Timestamp;
-use password_reset::account::{Account, Client, Credential, Identifier, Status};
+use password_reset::account::{Client, Credential, Identifier, Status, Swap, UserId, UserStore};
 use password_reset::error::BoxError;
 use password_reset::limit::{Decision, LimitKey, Quota, RateLimiter};
-use password_reset::password::{Candidate, HashPool, PasswordHash, Policy, PoolError};
+use password_reset::password::{Candidate, HashPool, Login, LoginVerifier, PasswordHash};
 use password_reset::secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -22,6 +22,7 @@ use crate::form::{StrictForm, secret};
 use crate::keys;
 use crate::pages;
 use crate::problem::Problem;
+use crate::totp::Shown;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -31,6 +32,9 @@ pub(crate) struct LoginForm {
     identifier: String,
     #[serde(deserialize_with = "secret")]
     password: SecretString,
+    /// Of the second factor; empty where there is none.
+    #[serde(default)]
+    code: String,
 }
 
 pub(crate) async fn form() -> Html<String> {
@@ -45,22 +49,37 @@ pub(crate) async fn log_in(
     StrictForm(form): StrictForm<LoginForm>,
 ) -> Result<Response, Problem> {
     // Never an account, whoever asks: no hash has to be spent to hide that.
-    let (Ok(identifier), Ok(candidate)) = (
-        Identifier::parse(&form.identifier),
-        Candidate::parse(form.password.expose_secret()),
-    ) else {
+    let Ok(identifier) = Identifier::parse(&form.identifier) else {
         return Ok(wrong());
     };
     let client = app.web.client(&headers, Some(peer.ip()));
     app.logins.charge(&identifier, &client).await?;
-    let account = app.users.find(&identifier).await?;
-    let Some((account, stored)) = app.logins.check(account, candidate).await? else {
-        return Ok(wrong());
-    };
-    match app.sessions.start(&account.id, &stored).await? {
-        Some(session) => Ok((jar.add(session), Redirect::to("/")).into_response()),
-        None => Ok(wrong()),
+    // Once more, where another login of the same person renewed the hash at that moment.
+    for _ in 0..2 {
+        let Ok(candidate) = Candidate::parse(form.password.expose_secret()) else {
+            break;
+        };
+        match app
+            .logins
+            .check(&*app.users, &identifier, candidate)
+            .await?
+        {
+            Checked::Wrong => break,
+            Checked::Stale => {}
+            Checked::Right(user, stored) => {
+                // One form, one answer: who has the password hears nothing of it without the code,
+                // and there is no half of a login to be stolen.
+                if app.totp.show(&user, form.code.trim()).await? == Shown::Wrong {
+                    break;
+                }
+                let Some(session) = app.sessions.start(&user, &stored).await? else {
+                    break;
+                };
+                return Ok((jar.add(session), Redirect::to("/")).into_response());
+            }
+        }
     }
+    Ok(wrong())
 }
 
 pub(crate) async fn log_out(
@@ -75,14 +94,21 @@ fn wrong() -> Response {
     (StatusCode::UNAUTHORIZED, page).into_response()
 }
 
+/// What there is to say about a password.
+enum Checked {
+    Wrong,
+    /// Whose it is, and the hash that the account has now.
+    Right(UserId, PasswordHash),
+    /// It was right, and the account has changed since.
+    Stale,
+}
+
 /// Checks passwords, not too often.
 #[derive(Clone)]
 pub(crate) struct Logins {
     limiter: Arc<dyn RateLimiter>,
-    /// Shared with the reset, so that a flood of logins and one of resets have one bound.
-    hashing: HashPool,
-    /// What is checked where there is no account.
-    nobody: PasswordHash,
+    /// On the pool of the reset, so that a flood of logins and one of resets have one bound.
+    passwords: LoginVerifier,
     /// Keys the limiter's buckets, so that its table names nobody.
     secret: [u8; 32],
 }
@@ -91,13 +117,10 @@ impl Logins {
     pub(crate) async fn new(
         limiter: Arc<dyn RateLimiter>,
         hashing: HashPool,
-        policy: &Policy,
     ) -> Result<Self, BoxError> {
-        let nobodys = policy.parse(&keys::readable_password()?, &Default::default())?;
         Ok(Self {
             limiter,
-            nobody: hashing.hash(nobodys).await?,
-            hashing,
+            passwords: LoginVerifier::new(hashing).await?,
             secret: keys::random()?,
         })
     }
@@ -123,25 +146,43 @@ impl Logins {
         Ok(())
     }
 
-    /// The account, if this is its password. Takes as long where there is no account (W47).
+    /// Takes as long where there is no account (W47). An old hash is replaced by a new one.
     async fn check(
         &self,
-        account: Option<Account>,
+        users: &dyn UserStore,
+        identifier: &Identifier,
         candidate: Candidate,
-    ) -> Result<Option<(Account, PasswordHash)>, Problem> {
-        let known = account.and_then(|account| match &account.credential {
+    ) -> Result<Checked, Problem> {
+        let account = users.find(identifier).await?;
+        let known = account.and_then(|account| match account.credential {
             Credential::Password(hash) if account.status == Status::Active => {
-                let hash = hash.clone();
-                Some((account, hash))
+                Some((account.id, hash))
             }
             _ => None,
         });
-        let stored = known.as_ref().map_or(&self.nobody, |(_, hash)| hash);
-        match self.hashing.verify(candidate, stored.clone()).await {
-            Ok(right) => Ok(known.filter(|_| right)),
-            Err(PoolError::Busy) => Err(Problem::Unavailable),
-            Err(error) => Err(BoxError::from(error).into()),
-        }
+        let stored = known.as_ref().map(|(_, hash)| hash);
+        let login = match self.passwords.verify(candidate, stored).await {
+            Ok(login) => login,
+            Err(error) if error.is_transient() => return Err(Problem::Unavailable),
+            Err(error) => {
+                // Only an account has a hash that cannot be judged: the operator is told, and the
+                // visitor what everyone is told.
+                tracing::error!(error = &error as &dyn std::error::Error, "login");
+                Login::Wrong
+            }
+        };
+        let (Login::Right { rehashed }, Some((user, old))) = (login, known) else {
+            return Ok(Checked::Wrong);
+        };
+        let Some(new) = rehashed else {
+            return Ok(Checked::Right(user, old));
+        };
+        // Only over the hash that was checked: a reset that came meanwhile stays.
+        let expected = Credential::Password(old);
+        Ok(match users.set_password(&user, &expected, &new).await? {
+            Swap::Done => Checked::Right(user, new),
+            Swap::Stale => Checked::Stale,
+        })
     }
 
     fn key(&self, label: &str, subject: &str) -> LimitKey {
@@ -152,5 +193,79 @@ impl Logins {
             .chain_update(subject)
             .finalize();
         LimitKey::from_bytes(digest.into())
+    }
+}
+
+/// A row of an older system meets a login.
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::panic, clippy::unwrap_used, reason = "tests may panic")]
+
+    use password_reset::limit::Unlimited;
+    use password_reset::password::legacy::Bcrypt;
+    use password_reset::password::{Argon2id, MigratingHasher};
+
+    use super::*;
+    use crate::database::Pools;
+    use crate::database::tests::Scratch;
+    use crate::users;
+
+    const HASH: &str = "SELECT password_hash FROM users WHERE email = 'grace@example.com'";
+
+    fn store(pools: Pools) -> Arc<dyn UserStore> {
+        match pools {
+            Pools::Sqlite { writer, reader } => Arc::new(users::store(writer).reader(reader)),
+            Pools::Postgres(pool) => Arc::new(users::store(pool)),
+            Pools::MySql(pool) => Arc::new(users::store(pool)),
+        }
+    }
+
+    async fn renewed(scratch: Option<Scratch>) {
+        let Some(scratch) = scratch else { return };
+        let pools = &scratch.pools;
+        let bcrypt = bcrypt::hash("a quiet harbour", 4).unwrap();
+        assert!(users::seed_grace(pools, bcrypt.clone()).await.unwrap());
+        let hash = async || pools.text(HASH, []).await.unwrap().unwrap();
+
+        let users = store(pools.clone());
+        let hasher = MigratingHasher::new(Argon2id::default()).accept(Bcrypt::default());
+        let hashing = HashPool::new(hasher).unwrap();
+        let logins = Logins::new(Arc::new(Unlimited), hashing).await.unwrap();
+        let grace = Identifier::parse("grace@example.com").unwrap();
+        let log_in = async |typed: &str| {
+            let candidate = Candidate::parse(typed).unwrap();
+            let checked = logins.check(&*users, &grace, candidate).await;
+            checked.unwrap_or_else(|_| panic!("unavailable"))
+        };
+
+        assert!(matches!(log_in("a quiet harbor").await, Checked::Wrong));
+        assert_eq!(hash().await, bcrypt);
+        let Checked::Right(_, new) = log_in("a quiet harbour").await else {
+            panic!("refused");
+        };
+        assert!(new.expose().starts_with("$argon2id$"));
+        assert_eq!(hash().await, new.expose());
+        // And that is that: the next login changes nothing.
+        assert!(matches!(
+            log_in("a quiet harbour").await,
+            Checked::Right(..)
+        ));
+        assert_eq!(hash().await, new.expose());
+        assert!(matches!(log_in("a quiet harbor").await, Checked::Wrong));
+    }
+
+    #[tokio::test]
+    async fn an_old_hash_is_renewed_when_its_owner_logs_in() {
+        renewed(Some(Scratch::sqlite().await)).await;
+    }
+
+    #[tokio::test]
+    async fn an_old_hash_is_renewed_when_its_owner_logs_in_on_postgresql() {
+        renewed(Scratch::postgres().await).await;
+    }
+
+    #[tokio::test]
+    async fn an_old_hash_is_renewed_when_its_owner_logs_in_on_mariadb() {
+        renewed(Scratch::mysql().await).await;
     }
 }

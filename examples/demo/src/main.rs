@@ -7,11 +7,14 @@
 //!   and `examples/custom_store.rs` shows how a store proves itself.
 //! - [`sessions`]: no session begins behind the reset that ended all others.
 //! - [`app`]: the ready-made pages beside its own.
+//! - [`activity`]: the operators' page, which an application puts behind their login.
+//! - [`totp`]: a second factor, each code once, at login and at a reset.
 //! - [`start`]: how the parts are put together, started and stopped.
 //!
 //! What not to copy: [`mailbox`], which shows everybody's mail. It stands in for a mail server, and
 //! only on a loopback address.
 
+mod activity;
 mod app;
 mod database;
 mod flags;
@@ -26,6 +29,7 @@ mod redis;
 mod sessions;
 mod start;
 mod stop;
+mod totp;
 mod users;
 
 use std::error::Error;

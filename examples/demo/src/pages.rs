@@ -67,7 +67,7 @@ pub(crate) fn home(who: Option<&str>) -> Html<String> {
 pub(crate) fn login(wrong: bool) -> Html<String> {
     let content = html! {
         @if wrong {
-            div.note role="alert" { p { "The address or the password is wrong." } }
+            div.note role="alert" { p { "The address, the password or the code is wrong." } }
         }
         form method="post" action="/login" {
             label for="identifier" { "E-mail address" }
@@ -75,6 +75,10 @@ pub(crate) fn login(wrong: bool) -> Html<String> {
                 maxlength="254" required autofocus;
             label for="password" { "Password" }
             input #password name="password" type="password" autocomplete="current-password" required;
+            label for="code" { "Code of your second factor" }
+            p #hint .hint { "Leave it empty if you have none." }
+            input #code name="code" inputmode="numeric" autocomplete="one-time-code" maxlength="16"
+                aria-describedby="hint";
             button { "Log in" }
         }
         p { a href="/forgot-password" { "Forgot your password?" } }
@@ -84,6 +88,20 @@ pub(crate) fn login(wrong: bool) -> Html<String> {
 
 pub(crate) fn problem(title: &str, advice: &str) -> Html<String> {
     page(title, html! { p { (advice) } })
+}
+
+/// What a telephone would show.
+pub(crate) fn telephone(owner: &str, code: Option<&str>) -> Html<String> {
+    let content = html! {
+        p { "The second factor of " (owner) ", as an authenticator app would show it. Each code is taken
+            once, at login or at a reset; the next one comes within half a minute." }
+        @match code {
+            Some(code) => p { strong #code { (code) } },
+            None => p { "There is none." },
+        }
+        p { a href="/dev/totp" { "Look again" } }
+    };
+    page("Authenticator", content)
 }
 
 pub(crate) fn mailbox(newest: &[Arc<Mail>]) -> Html<String> {

@@ -7,12 +7,14 @@ use std::time::Duration;
 use axum::Router;
 use password_reset::ResetFlow;
 use password_reset::account::{Address, UserStore};
-use password_reset::audit::TracingSink;
+use password_reset::audit::{MetricsSink, TracingSink};
 use password_reset::error::BoxError;
-use password_reset::flow::{Codes, Parts, WorkerOptions};
+use password_reset::flow::{Codes, Parts, WatcherOptions, WorkerOptions};
+use password_reset::human::{Demand, ProofOfWork, When};
 use password_reset::limit::{RateLimiter, Unlimited};
 use password_reset::mail::{LinkBase, Mailbox as Sender, Site};
-use password_reset::password::{Argon2id, HashPool, Policy};
+use password_reset::password::legacy::Bcrypt;
+use password_reset::password::{Argon2id, HashPool, MigratingHasher, Policy};
 use password_reset::queue::JobQueue;
 use password_reset_sqlx::{
     Driver, MySqlBackend, PostgresBackend, SqlAudit, SqlBackend, SqlUserStore, SqliteBackend,
@@ -21,14 +23,16 @@ use password_reset_web::{Forwarding, Proxies, ResetWeb, Theme};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
-use crate::app::App;
+use crate::activity::{self, View};
+use crate::app::{App, Dev};
 use crate::database::{Database, Pools};
-use crate::flags::{Flags, Role, Switch};
+use crate::flags::{Flags, Role, Switch, Work};
 use crate::login::Logins;
 use crate::mailbox::Mailbox;
 use crate::sessions::Sessions;
 use crate::stop::Stop;
-use crate::{app, keys, pages, redis, say, users};
+use crate::totp::Totp;
+use crate::{app, keys, pages, redis, say, totp, users};
 
 /// The page that links lead to; its neighbours are named in [`pages`].
 const RESET: &str = "/reset-password";
@@ -97,11 +101,14 @@ impl Demo {
 
         backend.migrate().await?;
         let audit = SqlAudit::spawn(&backend)?;
+        let metrics = activity::metrics()?;
         // A wrong column is found now, and not when somebody has forgotten a password.
         users.check().await?;
         let users: Arc<dyn UserStore> = Arc::new(users);
         // One pool for reset, login and seeding, so that all hashing together stays within one bound.
-        let hashing = HashPool::new(Argon2id::default())?;
+        // New hashes are Argon2id; what the table still has of bcrypt moves over at its owner's login.
+        let hasher = MigratingHasher::new(Argon2id::default()).accept(Bcrypt::default());
+        let hashing = HashPool::new(hasher)?;
         seed(&database.pools, &hashing, flags.accounts).await?;
 
         let base = LinkBase::parse(&match flags.link_base {
@@ -126,6 +133,7 @@ impl Demo {
             (Switch::On, Some(redis)) => Arc::new(redis),
             (Switch::On, None) => Arc::new(backend.clone()),
         };
+        let totp = Totp::new(&database.pools);
         let mut builder = ResetFlow::builder(Parts {
             site: Site::new(
                 "Demo",
@@ -142,10 +150,21 @@ impl Demo {
             limiter: Arc::clone(&limiter),
         })
         .hashing(hashing.clone())
+        // Between the link and the new password, for whoever has one.
+        .second_factor(totp.clone())
         // Beside links; the page that asks whose password it is gets a second button.
         .codes(Codes::default())
-        // Into the table, and warnings and worse onto the terminal.
-        .audit((audit.clone(), TracingSink));
+        .proof_of_work(
+            ProofOfWork::default(),
+            match flags.proof_of_work {
+                Work::Off => When::Never,
+                // The watcher below turns it on.
+                Work::Demanded => When::Demanded(Demand::default()),
+                Work::Always => When::Always,
+            },
+        )
+        // Into the table, warnings and worse onto the terminal, and all of it counted.
+        .audit((audit.clone(), (TracingSink, MetricsSink::default())));
         builder = match flags.spread.map(Duration::from_millis) {
             None => builder,
             Some(spread) if spread >= Duration::from_millis(200) => builder.spread(spread),
@@ -158,23 +177,39 @@ impl Demo {
             Role::Web => None,
             Role::All | Role::Worker => Some(flow.worker().spawn(WorkerOptions::default())),
         };
+        // Counts what is in the trail, and rings on the terminal; in every process, since each asks for
+        // proofs by itself.
+        let watcher = flow.watcher(audit.clone());
+        let watcher = watcher.spawn(WatcherOptions::default());
         if let Some(listener) = listener {
-            let web = ResetWeb::builder(flow)
+            let web = ResetWeb::builder(flow.clone())
                 .proxies(Proxies::count(flags.proxies, Forwarding::XForwardedFor))
                 .render(Theme::default().add_style(pages::STYLE))
                 .build()?;
             pages::dress(web.style());
             let app = App {
                 web,
-                logins: Logins::new(limiter, hashing, &Policy::default()).await?,
+                logins: Logins::new(limiter, hashing).await?,
+                totp: totp.clone(),
                 sessions: Sessions::new(&database.pools),
                 users,
             };
-            let router = app::router(app, loopback.then_some(mailbox));
+            let activity = View::new(&app.web, flow, audit.clone(), metrics)?;
+            let router = app::router(
+                app,
+                loopback.then_some(Dev {
+                    mailbox,
+                    activity,
+                    totp,
+                }),
+            );
             if loopback {
                 say(&format!("the mail is at http://{address}/dev/mailbox"));
+                say(&format!(
+                    "what happened is at http://{address}/dev/activity"
+                ));
             } else {
-                say("not a loopback address: no mailbox is shown");
+                say("not a loopback address: neither mailbox nor activity is shown");
             }
             say(&format!("listening on http://{address}"));
             serve(listener, router, stop).await?;
@@ -186,6 +221,7 @@ impl Demo {
         if let Some(worker) = worker {
             let _ = timeout(GRACE, worker.shutdown()).await;
         }
+        let _ = timeout(GRACE, watcher.shutdown()).await;
         if !matches!(timeout(GRACE, audit.flush()).await, Ok(Ok(()))) {
             tracing::error!("the audit trail is not complete");
         }
@@ -221,6 +257,19 @@ async fn seed(pools: &Pools, hashing: &HashPool, accounts: u32) -> Result<(), Bo
         say(&format!("initial password of ada@example.com: {password}"));
     } else {
         say("ada@example.com exists already, and so does its password");
+    }
+    let graces = keys::readable_password()?;
+    if users::seed_grace(pools, bcrypt::hash(&graces, 10)?).await? {
+        say(&format!(
+            "initial password of grace@example.com, in bcrypt: {graces}"
+        ));
+    }
+    let hedys = keys::readable_password()?;
+    let parsed = Policy::default().parse(&hedys, &Default::default())?;
+    let (hash, secret) = (hashing.hash(parsed).await?, totp::secret()?);
+    if users::seed_hedy(pools, &hash, &secret).await? {
+        say(&format!("initial password of {}: {hedys}", totp::OWNER));
+        say(&format!("her second factor: {}", totp::url(&secret)));
     }
     if accounts > 0 {
         say(&format!(

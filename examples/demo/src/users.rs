@@ -2,6 +2,7 @@
 
 use password_reset::account::UserId;
 use password_reset::password::PasswordHash;
+use password_reset::recovery::SecondFactor;
 use password_reset_sqlx::sqlx::{self, Pool};
 use password_reset_sqlx::{Driver, EndSessions, Flag, IdType, SqlUserStore, UserTable};
 
@@ -9,6 +10,9 @@ use crate::database::{Pools, Value};
 
 const SEED_ADA: &str = "INTO users (email, password_hash) VALUES ('ada@example.com', ?1)";
 // The numbers are a thousand times a thousand, because databases limit how deep they recurse.
+const SEED_GRACE: &str = "INTO users (email, password_hash) VALUES ('grace@example.com', ?1)";
+const SEED_HEDY: &str =
+    "INTO users (email, password_hash, totp_secret) VALUES ('hedy@example.com', ?1, ?2)";
 const SEED_OTHERS: &str = "INTO users (email, password_hash)
     WITH RECURSIVE digits (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM digits WHERE n < 999)
     SELECT concat('user-', high.n * 1000 + low.n, '@example.com'), ?1
@@ -22,7 +26,7 @@ pub(crate) fn store<D: Driver>(pool: Pool<D>) -> SqlUserStore<D> {
         .email("email")
         .password("password_hash")
         .disabled(Flag::Truth("disabled"))
-        .second_factor(Flag::Truth("second_factor"));
+        .second_factor(SecondFactor::Device, Flag::NotNull("totp_secret"));
     // The demo has sessions and nothing else. An application ends whatever logs in without the
     // password: refresh tokens, remembered devices, API tokens.
     let sessions = EndSessions::statement("DELETE FROM sessions WHERE user_id = ?1");
@@ -57,6 +61,27 @@ pub(crate) async fn seed(
         }
     };
     Ok(Seeded { ada, others })
+}
+
+/// Creates `grace@example.com`, if she is missing, with a hash from the time of an older system.
+pub(crate) async fn seed_grace(pools: &Pools, bcrypt: String) -> Result<bool, sqlx::Error> {
+    let created = pools
+        .insert_missing(SEED_GRACE, [Value::Text(bcrypt)])
+        .await?;
+    Ok(created > 0)
+}
+
+/// Creates `hedy@example.com`, if she is missing, with a second factor.
+pub(crate) async fn seed_hedy(
+    pools: &Pools,
+    hash: &PasswordHash,
+    secret: &str,
+) -> Result<bool, sqlx::Error> {
+    let values = [
+        Value::Text(hash.expose().to_owned()),
+        Value::Text(secret.to_owned()),
+    ];
+    Ok(pools.insert_missing(SEED_HEDY, values).await? > 0)
 }
 
 /// The library's kit proves that the table and its description fit, in each database.

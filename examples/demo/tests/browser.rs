@@ -47,6 +47,16 @@ fn everything_works_without_scripts() {
 }
 
 #[test]
+fn r67_the_second_factor_is_asked_for_before_the_password() {
+    in_chromium("factor");
+}
+
+#[test]
+fn r34_a_person_does_not_feel_the_work_and_a_program_is_asked_for_it() {
+    in_chromium_with("work", &["--proof-of-work", "always"]);
+}
+
+#[test]
 fn r80_no_page_loads_anything_from_another_site() {
     in_chromium("own_site");
 }
@@ -93,11 +103,16 @@ fn pages_speak_the_language_of_the_browser() {
 
 /// Runs a script on a demo of its own.
 fn in_chromium(script: &str) {
+    in_chromium_with(script, &[]);
+}
+
+fn in_chromium_with(script: &str, flags: &[&str]) {
     if let Err(why) = ready() {
         missing(&why);
         return;
     }
-    let demo = Demo::start(&["--limits", "off", "--accounts", "4"]);
+    let all = [&["--limits", "off", "--accounts", "4"], flags].concat();
+    let demo = Demo::start(&all);
     let output = Command::new("node")
         .arg(format!("{SCRIPTS}/{script}.mjs"))
         .env("DEMO_SITE", format!("http://{}", demo.address))

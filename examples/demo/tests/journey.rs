@@ -327,13 +327,14 @@ fn nobody_learns_who_has_an_account() {
 
 #[test]
 fn whoever_asks_too_often_is_told_to_wait() {
-    told_to_wait(&Demo::start(&[]));
+    told_to_wait(&Demo::start(&["--proof-of-work", "off"]));
 }
 
 #[test]
 fn whoever_asks_too_often_is_told_to_wait_with_redis() {
     if let Some(redis) = redis() {
-        told_to_wait(&Demo::start(&redis.flags()));
+        let flags = [&redis.flags()[..], &["--proof-of-work", "off"]].concat();
+        told_to_wait(&Demo::start(&flags));
     }
 }
 

@@ -30,6 +30,8 @@ fn every_answer_carries_the_headers() {
         "/.well-known/change-password",
         "/dev/mailbox",
         "/dev/mailbox.json",
+        "/dev/activity",
+        "/dev/metrics",
         "/robots.txt",
         "/reset-password/style.css",
         "/nowhere",
@@ -137,9 +139,11 @@ fn w6_links_and_limits_ignore_what_the_client_claims() {
             .send("POST", "/forgot-password", &claims, body.as_bytes())
             .status
     };
-    let demo = Demo::start(&["--accounts", "1"]);
-    let denied = (0..21).filter(|n| ask(&demo, *n) == 429).count();
-    assert_eq!(denied, 1);
+    let denied = |work, status| {
+        let demo = Demo::start(&["--proof-of-work", work]);
+        (0..21).filter(|n| ask(&demo, *n) == status).count()
+    };
+    assert_eq!((denied("off", 429), denied("demanded", 403)), (1, 1));
     // Behind one proxy the last entry counts, and each of these has a bucket of its own.
     let demo = Demo::start(&["--proxies", "1"]);
     assert!((0..21).all(|n| ask(&demo, n) == 303));
@@ -175,7 +179,59 @@ fn the_mailbox_is_for_this_machine() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("test.db").display());
     let open = Demo::start_with(&["--addr", "0.0.0.0:0", "--database", &url]);
-    for path in ["/dev/mailbox", "/dev/mailbox.json"] {
+    for path in [
+        "/dev/mailbox",
+        "/dev/mailbox.json",
+        "/dev/activity",
+        "/dev/metrics",
+    ] {
         assert_eq!(open.browser().get(path).status, 404, "{path}");
     }
+}
+
+/// Requests, what came of them, and one person's events, found by the address that was typed.
+#[test]
+fn an_operator_sees_what_happened() {
+    let demo = Demo::start(&[]);
+    demo.ask("ada@example.com");
+    let mut browser = demo.browser();
+    browser.post("/forgot-password", &[("identifier", "nobody@example.com")]);
+    // The trail is written beside the requests.
+    let shown = |browser: &mut common::Browser, path: &str, what: &str| {
+        for _ in 0..200 {
+            let page = browser.get(path).body;
+            if page.contains(what) {
+                return page;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(25));
+        }
+        panic!("{path} never shows {what}");
+    };
+    let page = shown(&mut browser, "/dev/activity", "withheld.unknown");
+    assert!(
+        page.contains("link_sent") && page.contains("taken: 2"),
+        "{page}"
+    );
+    assert!(!page.contains("@example.com"), "{page}");
+    let style = page.split("activity?v=").nth(1).unwrap();
+    let style = format!("/dev/activity?v={}", style.split('"').next().unwrap());
+    assert!(browser.get(&style).body.contains(".charts"));
+
+    let found = browser.post("/dev/activity", &[("typed", "ADA@example.com")]);
+    assert_eq!(found.status, 303);
+    let path = found.header("location").unwrap().to_owned();
+    assert!(
+        path.starts_with("/dev/activity?who=") && !path.contains("example"),
+        "{path}"
+    );
+    let own = shown(&mut browser, &path, "link_sent");
+    assert!(!own.contains("withheld."), "{own}");
+    let metrics = browser.get("/dev/metrics").body;
+    let requested =
+        "password_reset_events_total{event=\"requested\",cause=\"\",severity=\"info\"} 2";
+    assert!(metrics.contains(requested), "{metrics}");
+    assert!(metrics.contains("password_reset_mail_seconds_bucket{what=\"link\",le=\"5\"} 1"));
+    let cross = [("Content-Type", FORM), ("Origin", "https://evil.example")];
+    let refused = browser.send("POST", "/dev/activity", &cross, b"typed=a");
+    assert_eq!(refused.status, 403);
 }

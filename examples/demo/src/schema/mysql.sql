@@ -10,7 +10,10 @@ CREATE TABLE IF NOT EXISTS users (
     password_hash VARCHAR(255),
     verified      BOOLEAN      NOT NULL DEFAULT true,
     disabled      BOOLEAN      NOT NULL DEFAULT false,
-    second_factor BOOLEAN      NOT NULL DEFAULT false
+    -- Of an authenticator app, in Base32. Null: no second factor.
+    totp_secret   VARCHAR(64),
+    -- The last half minute whose code was taken.
+    totp_step     BIGINT       NOT NULL DEFAULT 0
 ) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS sessions (

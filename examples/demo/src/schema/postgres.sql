@@ -11,7 +11,10 @@ CREATE TABLE IF NOT EXISTS users (
     password_hash TEXT             COLLATE "C",
     verified      BOOLEAN NOT NULL DEFAULT true,
     disabled      BOOLEAN NOT NULL DEFAULT false,
-    second_factor BOOLEAN NOT NULL DEFAULT false
+    -- Of an authenticator app, in Base32. Null: no second factor.
+    totp_secret   TEXT             COLLATE "C",
+    -- The last half minute whose code was taken.
+    totp_step     BIGINT  NOT NULL DEFAULT 0
 );
 
 CREATE TABLE IF NOT EXISTS sessions (

@@ -7,7 +7,10 @@ CREATE TABLE IF NOT EXISTS users (
     password_hash TEXT             COLLATE BINARY,
     verified      INTEGER NOT NULL DEFAULT 1,
     disabled      INTEGER NOT NULL DEFAULT 0,
-    second_factor INTEGER NOT NULL DEFAULT 0
+    -- Of an authenticator app, in Base32. Null: no second factor.
+    totp_secret   TEXT             COLLATE BINARY,
+    -- The last half minute whose code was taken.
+    totp_step     INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS sessions (
