@@ -333,7 +333,7 @@ fn mailed(seen: &Seen, facts: &Facts, found: &mut Found) {
 fn rightly_withheld(facts: &Facts, job: &Job, spelling: &str) -> bool {
     let why = facts.audit.withheld.get(&job.id);
     if let Some(why) = why {
-        return why.contains("LiveTokens");
+        return why.contains("live_tokens");
     }
     // The process was killed before it wrote its audit trail.
     let user = account(spelling).and_then(|number| facts.users.get(&address(number)));

@@ -119,10 +119,10 @@ impl Store {
 
     async fn audit(&self) -> Result<Audit, BoxError> {
         let mut audit = Audit::default();
-        let select = "SELECT name, detail, coalesce(job, ''), coalesce(token, '')
+        let select = "SELECT name, kind, coalesce(job, ''), coalesce(token, '')
                       FROM password_reset_audit";
         for row in self.rows(select.into()).await? {
-            let (name, detail) = (text(&row, 0)?, text(&row, 1)?);
+            let (name, kind) = (text(&row, 0)?, text(&row, 1)?);
             let count = audit.counts.entry(name.clone()).or_default();
             *count = count.saturating_add(1);
             match name.as_str() {
@@ -131,9 +131,9 @@ impl Store {
                     *count = count.saturating_add(1);
                 }
                 "password_reset_withheld" => {
-                    audit.withheld.insert(text(&row, 2)?, detail);
+                    audit.withheld.insert(text(&row, 2)?, kind);
                 }
-                "password_reset_settled" if detail.contains("by_sweep: true") => {
+                "password_reset_settled" if kind == "settled.by_sweep" => {
                     audit.settled_by_sweep = audit.settled_by_sweep.saturating_add(1);
                 }
                 _ => {}

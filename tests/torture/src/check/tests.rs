@@ -235,8 +235,8 @@ fn a_mail_may_be_withheld_for_three_live_links_only() {
             facts.audit.withheld.insert("0b".to_owned(), why.to_owned());
         })
     };
-    assert_eq!(withheld("Withheld(LiveTokens)"), []);
-    assert_eq!(withheld("Withheld(Unknown)"), [Rule::Mailed]);
+    assert_eq!(withheld("withheld.live_tokens"), []);
+    assert_eq!(withheld("withheld.unknown"), [Rule::Mailed]);
     let proven = |tokens: usize| {
         broken(|seen, facts| {
             seen.mails.remove(0);
