@@ -97,7 +97,7 @@ pub struct WatchReport {
 ///     let client = Client::from_ip([192, 0, 2, 7].into());
 ///     let _ = flow.request(&identifier, &client).await;
 /// }
-/// clock.advance(std::time::Duration::from_secs(5));
+/// clock.advance(std::time::Duration::from_secs(6));
 /// assert_eq!(watcher.run_once().await.alarms, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
