@@ -93,6 +93,7 @@ pub use login::{Login, LoginVerifier};
 pub use migrating::{MigratingHasher, PasswordVerifier};
 pub use pepper::Peppered;
 pub use policy::{Context, PasswordRejected, Policy, PolicyError, Violation};
+pub(crate) use pool::Share;
 pub use pool::{HashPool, HashPoolBuilder, PoolError, PoolStats};
 #[cfg(feature = "zxcvbn")]
 pub use strength::Strength;

@@ -11,7 +11,7 @@ use crate::audit::{EventKind, Refused, Step};
 use crate::clock::Timestamp;
 use crate::error::{Backend, BackendError};
 use crate::flow::{ScreenError, Verified, VerifyError};
-use crate::password::{NewPassword, PasswordHash, PasswordRejected, PoolError};
+use crate::password::{NewPassword, PasswordHash, PasswordRejected, PoolError, Share};
 use crate::recovery::Recovery;
 use crate::token::state::{Claim, ClaimId};
 
@@ -193,6 +193,7 @@ impl Verified {
         self.flow
             .core
             .hashing
+            .of(Share::Owners)
             .hash(password)
             .await
             .map_err(|error| match error {

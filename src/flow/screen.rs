@@ -10,7 +10,7 @@ use crate::error::{Backend, BackendError};
 use crate::flow::ResetFlow;
 use crate::password::{
     Breach, Candidate, Context, HasherError, NewPassword, PasswordHash, PasswordRejected,
-    PoolError, Unanswered, Violation,
+    PoolError, Share, Unanswered, Violation,
 };
 
 /// Why a new password was not taken.
@@ -153,10 +153,12 @@ impl ResetFlow {
         stored: &PasswordHash,
         step: Step,
     ) -> Result<bool, ScreenError> {
-        let verified = self
-            .core
-            .hashing
-            .verify(Candidate::from(password), stored.clone());
+        let share = match step {
+            Step::Complete => Share::Owners,
+            _ => Share::Others,
+        };
+        let pool = self.core.hashing.of(share);
+        let verified = pool.verify(Candidate::from(password), stored.clone());
         match verified.await {
             Ok(same) => Ok(same),
             Err(PoolError::Busy) => Err(ScreenError::Busy),

@@ -3,8 +3,12 @@
 //! A password hash takes tens of milliseconds of one core and tens of mebibytes. On the threads of
 //! an async executor it stalls every other request; on an unbounded thread pool, a few hundred
 //! resets at once take gigabytes (R39, R60). Here both are fixed numbers: one thread for each
-//! core but one, each with its own reused memory, and a short queue. Beyond that the answer is [`PoolError::Busy`], at
-//! once.
+//! core but one, each with its own reused memory, and short queues. Beyond that the answer is
+//! [`PoolError::Busy`], at once.
+//!
+//! Three queues take turns: of those who hold a token, of codes that somebody guesses, and of
+//! everybody else, logins too. So whoever has codes compared all the time keeps nobody out who has
+//! a link, or a password.
 //!
 //! The pool knows no async runtime. Its futures can be awaited on any.
 
@@ -34,10 +38,23 @@ use crate::token::TokenDigest;
 #[derive(Clone)]
 pub struct HashPool {
     handle: Arc<Handle>,
+    share: Share,
+}
+
+/// In whose queue a job waits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Share {
+    /// Of whoever shows a good token.
+    Owners,
+    /// Of whoever presents a code, and may have none.
+    Guesses,
+    /// Of everybody else.
+    Others,
 }
 
 impl HashPool {
-    /// One thread for each core but one (and at least one), and room for 16 waiting jobs a core.
+    /// One thread for each core but one (and at least one), and room in each queue for 16 waiting jobs
+    /// a core.
     ///
     /// # Errors
     ///
@@ -46,7 +63,7 @@ impl HashPool {
         Self::builder(hasher).build()
     }
 
-    /// Chooses the number of threads and the length of the queue.
+    /// Chooses the number of threads and the length of the queues.
     ///
     /// ```
     /// use std::num::NonZeroUsize;
@@ -142,6 +159,14 @@ impl HashPool {
         self.shared().hasher.max_bytes()
     }
 
+    /// The same pool, for jobs in another queue.
+    pub(crate) fn of(&self, share: Share) -> Self {
+        Self {
+            handle: Arc::clone(&self.handle),
+            share,
+        }
+    }
+
     /// What the pool has done so far.
     pub fn stats(&self) -> PoolStats {
         self.shared().state().stats
@@ -154,7 +179,7 @@ impl HashPool {
         let (answer, receiver) = oneshot::channel();
         #[cfg(feature = "metrics")]
         let asked = std::time::Instant::now();
-        self.shared().push(job(answer))?;
+        self.shared().push(job(answer), self.share)?;
         let answer = receiver.await;
         #[cfg(feature = "metrics")]
         metrics::histogram!(crate::audit::meter::HASH).record(asked.elapsed());
@@ -196,8 +221,8 @@ impl HashPoolBuilder {
         }
     }
 
-    /// How many jobs may wait, beside those that run. With 0, a job is taken only if a thread is
-    /// free.
+    /// How many jobs may wait in each of the queues, beside those that run. With 0, a job is taken
+    /// only if a thread is free.
     #[must_use]
     pub fn queue(self, queue: usize) -> Self {
         Self {
@@ -234,6 +259,7 @@ impl HashPoolBuilder {
             handle: Arc::new(Handle {
                 shared: Arc::clone(&shared),
             }),
+            share: Share::Others,
         };
         for number in 0..threads {
             let shared = Arc::clone(&shared);
@@ -320,27 +346,64 @@ struct Shared {
 /// executor's thread never waits here for long.
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Job>,
+    waiting: Queues,
     running: usize,
     stop: bool,
     stats: PoolStats,
 }
 
+/// Jobs that wait, for one turn after the other.
+#[derive(Default)]
+struct Queues {
+    owners: VecDeque<Job>,
+    guesses: VecDeque<Job>,
+    others: VecDeque<Job>,
+    /// Who had the last turn.
+    last: Option<Share>,
+}
+
+impl Queues {
+    fn of(&mut self, share: Share) -> &mut VecDeque<Job> {
+        match share {
+            Share::Owners => &mut self.owners,
+            Share::Guesses => &mut self.guesses,
+            Share::Others => &mut self.others,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.owners.len() + self.guesses.len() + self.others.len()
+    }
+
+    fn pop(&mut self) -> Option<Job> {
+        use Share::{Guesses, Others, Owners};
+        let turns = match self.last {
+            None | Some(Others) => [Owners, Guesses, Others],
+            Some(Owners) => [Guesses, Others, Owners],
+            Some(Guesses) => [Others, Owners, Guesses],
+        };
+        turns.into_iter().find_map(|share| {
+            let job = self.of(share).pop_front()?;
+            self.last = Some(share);
+            Some(job)
+        })
+    }
+}
+
 impl Shared {
     /// Takes the job or refuses it; never waits for room.
-    fn push(&self, job: Job) -> Result<(), PoolError> {
+    fn push(&self, job: Job, share: Share) -> Result<(), PoolError> {
         let mut abandoned = VecDeque::new();
         let mut state = self.state();
-        if !self.has_room(&state) {
+        if !self.has_room(&mut state, share) {
             // Clients that hung up must not keep the living out.
-            (abandoned, state.waiting) = mem::take(&mut state.waiting)
-                .into_iter()
-                .partition(Job::is_abandoned);
+            let queue = state.waiting.of(share);
+            (abandoned, *queue) = mem::take(queue).into_iter().partition(Job::is_abandoned);
             state.stats.skipped += abandoned.len() as u64;
         }
-        let room = self.has_room(&state);
+        let room = self.has_room(&mut state, share);
         let refused = if room {
-            state.waiting.push_back(job);
+            state.waiting.of(share).push_back(job);
             None
         } else {
             Some(job)
@@ -355,9 +418,11 @@ impl Shared {
         Ok(())
     }
 
-    fn has_room(&self, state: &State) -> bool {
-        let free = self.threads.saturating_sub(state.running);
-        state.waiting.len() < self.queue.saturating_add(free)
+    fn has_room(&self, state: &mut State, share: Share) -> bool {
+        let mine = state.waiting.of(share).len();
+        let before = state.running + state.waiting.len() - mine;
+        let free = self.threads.saturating_sub(before);
+        mine < self.queue.saturating_add(free)
     }
 
     /// The life of one thread.
@@ -387,7 +452,7 @@ impl Shared {
                 drop(waiting);
                 return None;
             }
-            match state.waiting.pop_front() {
+            match state.waiting.pop() {
                 Some(job) if job.is_abandoned() => {
                     state.stats.skipped += 1;
                     drop(state);

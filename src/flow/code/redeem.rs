@@ -9,7 +9,7 @@ use crate::audit::{EventKind, Refused, Step};
 use crate::clock::Timestamp;
 use crate::error::{Backend, BackendError, BoxError};
 use crate::flow::{ResetFlow, VerifyError};
-use crate::password::PoolError;
+use crate::password::{PoolError, Share};
 use crate::store::{Insert, Live};
 use crate::token::state::{Claim, ClaimId, Revocation, Settlement};
 use crate::token::{
@@ -153,7 +153,8 @@ impl ResetFlow {
         let key = known.unwrap_or_else(|| core.keyring.active());
         let record = record.unwrap_or(&core.dummy);
         let digest = record.digest_of(key, code.expose());
-        let stretched = core.hashing.stretch(digest, *selector.as_bytes()).await;
+        let pool = core.hashing.of(Share::Guesses);
+        let stretched = pool.stretch(digest, *selector.as_bytes()).await;
         let digest = stretched.map_err(|error| match error {
             PoolError::Busy => CodeError::Busy,
             error => self.code_unavailable(Backend::Hasher, error.into()),

@@ -173,6 +173,84 @@ fn a_full_queue_answers_busy_at_once() {
     assert!(block_on(pool.hash(owls())).is_ok(), "there is room again");
 }
 
+/// R39: what strangers make the pool do keeps nobody out who holds a link.
+#[test]
+fn a_flood_in_one_queue_leaves_room_in_the_others() {
+    let (gate, entered, go) = Gate::new();
+    let pool = pool(gate, 1, 1);
+    let shares = [Share::Guesses, Share::Others, Share::Owners];
+    let pools = shares.map(|share| pool.of(share));
+    let mut running = pin!(pool.hash(owls()));
+    assert!(poll_once(running.as_mut()).is_pending());
+    entered.recv().unwrap();
+
+    let mut waiting = Vec::new();
+    for pool in &pools {
+        let mut one = Box::pin(pool.hash(owls()));
+        assert!(poll_once(one.as_mut()).is_pending());
+        let more = poll_once(pin!(pool.hash(owls())));
+        assert!(matches!(more, Poll::Ready(Err(PoolError::Busy))));
+        waiting.push(one);
+    }
+    for _ in 0..4 {
+        go.send(()).unwrap();
+    }
+    assert!(block_on(running).is_ok());
+    assert!(waiting.into_iter().all(|one| block_on(one).is_ok()));
+}
+
+#[test]
+fn the_queues_take_turns() {
+    let (gate, entered, go) = Gate::new();
+    let pool = pool(gate, 1, 3);
+    let mut running = pin!(pool.hash(owls()));
+    assert!(poll_once(running.as_mut()).is_pending());
+    entered.recv().unwrap();
+
+    let come = [
+        Share::Guesses,
+        Share::Guesses,
+        Share::Guesses,
+        Share::Others,
+        Share::Others,
+        Share::Owners,
+    ];
+    let pools = come.map(|share| pool.of(share));
+    let mut waiting: Vec<_> = pools
+        .iter()
+        .zip(come)
+        .map(|(pool, share)| (Box::pin(pool.hash(owls())), share))
+        .collect();
+    for (job, _) in &mut waiting {
+        assert!(poll_once(job.as_mut()).is_pending());
+    }
+    let mut served = Vec::new();
+    for turn in 0..come.len() {
+        go.send(()).unwrap();
+        entered.recv().unwrap();
+        // What ran before has its answer; what runs now has none.
+        let mut done = None;
+        for (place, (job, share)) in waiting.iter_mut().enumerate() {
+            if poll_once(job.as_mut()).is_ready() {
+                done = Some((place, *share));
+                break;
+            }
+        }
+        assert_eq!(done.is_some(), turn > 0);
+        if let Some((place, share)) = done {
+            drop(waiting.remove(place));
+            served.push(share);
+        }
+    }
+    go.send(()).unwrap();
+    served.extend(waiting.into_iter().map(|(job, share)| {
+        assert!(block_on(job).is_ok());
+        share
+    }));
+    use Share::{Guesses, Others, Owners};
+    assert_eq!(served, [Owners, Guesses, Others, Guesses, Others, Guesses]);
+}
+
 #[test]
 fn without_a_queue_only_free_threads_take_jobs() {
     let (gate, entered, go) = Gate::new();
