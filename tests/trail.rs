@@ -15,16 +15,21 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{Backends, GOOD, World, client, site, typed, user};
-use password_reset::account::{Tenant, UserId};
+use password_reset::account::{Client, Tenant, UserId};
 use password_reset::audit::log::{AuditLog, Entry, Query, Thread, journey};
 use password_reset::audit::{Actor, AuditSink, Event, EventKind, TracingSink};
-use password_reset::flow::{Cancelable, Codes};
+use password_reset::error::BoxError;
+use password_reset::flow::{Cancelable, Codes, Limits};
+use password_reset::human::{Flaw, HumanCheck, Proof, Verdict, When};
+use password_reset::limit::Quota;
 use password_reset::mail::{Kind, LinkBase};
 use password_reset::memory::MemoryLog;
 use password_reset::queue::Channel;
+use password_reset::recovery::{FactorResponse, RecoveryAttempt, SecondFactor, SecondFactorCheck};
 use password_reset::testing::{Behaviour, block_on};
 
 const ADA: &str = "ada@example.com";
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A world with everything switched on.
 fn world(backends: Backends, log: Option<&MemoryLog>) -> World {
@@ -192,6 +197,117 @@ fn every_step_of_a_code_emits_exactly_its_event() {
         world.reset(&token, GOOD).await.unwrap();
         assert_eq!(codes(&world), ["verified", "completed", "settled"]);
     });
+}
+
+/// Says what it was told to.
+struct Says(Verdict);
+
+#[password_reset::async_trait]
+impl HumanCheck for Says {
+    async fn check(&self, _: &Proof, _: &Client) -> Result<Verdict, BoxError> {
+        Ok(self.0)
+    }
+}
+
+#[test]
+fn every_refusal_at_the_door_emits_exactly_its_event() {
+    block_on(async {
+        let proof = Proof::parse("what-the-widget-answered").unwrap();
+        for (verdict, events) in [
+            (Verdict::Accept, ["requested"]),
+            (Verdict::Refuse(Flaw::Wrong), ["proof_refused.wrong"]),
+        ] {
+            let world = World::with(Backends::default(), |flow| {
+                flow.human(Says(verdict), When::Always)
+            });
+            let ada = typed(ADA);
+            assert!(world.flow.request(&ada, &client()).await.is_err());
+            assert_eq!(codes(&world), ["challenged"]);
+            let client = client();
+            let asked = world.flow.request_with_proof(&ada, Some(&proof), &client);
+            assert_eq!(asked.await.is_ok(), verdict == Verdict::Accept);
+            assert_eq!(codes(&world), events);
+        }
+
+        let mut limits = Limits::default();
+        limits.sources_per_network = 1;
+        limits.source = Quota::new(2, HOUR);
+        limits.global = Quota::new(3, HOUR);
+        limits.reserve = Quota::new(1, HOUR);
+        let world = World::with(Backends::default(), |flow| flow.limits(limits));
+        let asked = async |number: u8, source: [u8; 4], events: &[&str]| {
+            let somebody = typed(&format!("user-{number}@example.com"));
+            let _ = world
+                .flow
+                .request(&somebody, &Client::from_ip(source.into()))
+                .await;
+            assert_eq!(codes(&world), events, "{number}");
+        };
+        asked(0, [192, 0, 2, 1], &["requested"]).await;
+        asked(1, [192, 0, 2, 1], &["requested"]).await;
+        asked(2, [192, 0, 2, 1], &["rate_limited"]).await;
+        asked(3, [192, 0, 2, 2], &["network_limited"]).await;
+        asked(4, [198, 51, 100, 1], &["requested"]).await;
+        // All of it is used: one more out of the reserve.
+        asked(5, [203, 0, 113, 1], &["global_limited", "requested"]).await;
+        asked(6, [203, 0, 113, 2], &["global_limited"]).await;
+    });
+}
+
+#[test]
+fn every_step_of_a_second_factor_emits_exactly_its_event() {
+    let world = World::with(Backends::unlimited(), |flow| flow.second_factor(Pin));
+    block_on(async {
+        let token = world.mailed("guarded@example.com").await.unwrap();
+        world.recorder.clear();
+        let verified = async || world.flow.verify(&token, &client()).await.unwrap();
+        let response = |typed: &str| FactorResponse::parse(typed).unwrap();
+
+        let unproven = verified().await;
+        let password = unproven.parse_password(GOOD).unwrap();
+        assert!(unproven.complete(password).await.is_err());
+        assert_eq!(codes(&world), ["verified", "refused.step_up"]);
+        let wrong = verified().await.prove_factor(&response("111111")).await;
+        assert!(wrong.is_err());
+        assert_eq!(codes(&world), ["verified", "refused.wrong_factor"]);
+        let proof = verified()
+            .await
+            .prove_factor(&response("246810"))
+            .await
+            .unwrap();
+        assert_eq!(codes(&world), ["verified", "factor_proven"]);
+        let proven = verified().await.with_proof(proof.expose());
+        let password = proven.parse_password(GOOD).unwrap();
+        proven.complete(password).await.unwrap();
+        assert_eq!(codes(&world), ["verified", "completed", "settled"]);
+
+        let token = world.mailed("guarded@example.com").await.unwrap();
+        world.recorder.clear();
+        for _ in 0..5 {
+            let verified = world.flow.verify(&token, &client()).await.unwrap();
+            assert!(verified.prove_factor(&response("111111")).await.is_err());
+            assert_eq!(codes(&world), ["verified", "refused.wrong_factor"]);
+        }
+        let verified = world.flow.verify(&token, &client()).await.unwrap();
+        assert!(verified.prove_factor(&response("246810")).await.is_err());
+        assert_eq!(codes(&world), ["verified", "refused.factor_tries"]);
+    });
+}
+
+/// Always the same, which no real one may be.
+struct Pin;
+
+#[password_reset::async_trait]
+impl SecondFactorCheck for Pin {
+    async fn check(
+        &self,
+        attempt: &RecoveryAttempt<'_>,
+        response: &FactorResponse,
+    ) -> Result<Option<SecondFactor>, BoxError> {
+        let right = response.digits() == Some("246810".into());
+        let first = attempt.account.second_factors.first().copied();
+        Ok(first.filter(|_| right))
+    }
 }
 
 #[test]
