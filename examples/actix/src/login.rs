@@ -1,5 +1,5 @@
 //! A login, and sessions that a reset ends. Left out: second factors, logging out, and the removal
-//! of sessions that have expired. `examples/demo` has the last two.
+//! of sessions that have expired. `examples/demo` has all three.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,10 +9,12 @@ use actix_web::error::ErrorServiceUnavailable;
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{Data, Form};
 use actix_web::{Error, HttpRequest, HttpResponse};
-use password_reset::account::{Account, Client, Credential, Identifier, Status, UserStore};
+use password_reset::account::{
+    Account, Client, Credential, Identifier, Status, Swap, UserId, UserStore,
+};
 use password_reset::error::BoxError;
 use password_reset::limit::{Decision, LimitKey, Quota, RateLimiter};
-use password_reset::password::{Candidate, HashPool, PasswordHash, Policy};
+use password_reset::password::{Candidate, HashPool, Login, LoginVerifier, PasswordHash};
 use password_reset_sqlx::SqliteBackend;
 use password_reset_sqlx::sqlx::{SqlitePool, query, query_scalar};
 use password_reset_web::ResetWeb;
@@ -36,9 +38,8 @@ pub(crate) struct Logins {
     pool: SqlitePool,
     users: Arc<dyn UserStore>,
     limiter: SqliteBackend,
-    hashing: HashPool,
-    /// Checked where there is no account, so that the answer takes as long.
-    nobody: PasswordHash,
+    /// On the pool of the resets. Takes as long where there is no account.
+    passwords: LoginVerifier,
     /// Keys the limiter's buckets, so that its table names nobody.
     secret: String,
 }
@@ -46,7 +47,7 @@ pub(crate) struct Logins {
 /// No `Debug`, which would show the password.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Login {
+pub(crate) struct LoginForm {
     identifier: String,
     password: String,
 }
@@ -69,22 +70,19 @@ pub(crate) async fn form(at: Data<Logins>) -> HttpResponse {
 pub(crate) async fn log_in(
     at: Data<Logins>,
     request: HttpRequest,
-    Form(form): Form<Login>,
+    Form(form): Form<LoginForm>,
 ) -> Result<HttpResponse, Error> {
     let peer = request.peer_addr().map(|peer| peer.ip());
     let client = at.web.client(&headers(request.headers()), peer);
-    let (Ok(identifier), Ok(candidate)) = (
-        Identifier::parse(&form.identifier),
-        Candidate::parse(&form.password),
-    ) else {
+    let Ok(identifier) = Identifier::parse(&form.identifier) else {
         return Ok(at.wrong());
     };
     if !at.charge(&identifier, &client).await.map_err(failed)? {
         let wait = "<p>Please wait a minute, then try again.</p>";
         return Ok(at.page(StatusCode::TOO_MANY_REQUESTS, wait));
     }
-    let session = at.start(&identifier, candidate).await.map_err(failed)?;
-    let Some(session) = session else {
+    let session = at.start(&identifier, &form.password).await;
+    let Some(session) = session.map_err(failed)? else {
         return Ok(at.wrong());
     };
     let cookie = Cookie::build(at.cookie(), session)
@@ -106,15 +104,13 @@ impl Logins {
         limiter: SqliteBackend,
         hashing: HashPool,
     ) -> Result<Self, BoxError> {
-        let nobodys = Policy::default().parse(&random::<32>()?, &Default::default())?;
         Ok(Self {
-            nobody: hashing.hash(nobodys).await?,
+            passwords: LoginVerifier::new(hashing).await?,
             secret: random::<32>()?,
             web,
             pool,
             users,
             limiter,
-            hashing,
         })
     }
 
@@ -136,22 +132,40 @@ impl Logins {
         Ok(true)
     }
 
-    /// The id of a new session, if this is the account's password.
-    async fn start(
-        &self,
-        who: &Identifier,
-        candidate: Candidate,
-    ) -> Result<Option<String>, BoxError> {
-        let known = self.users.find(who).await?.and_then(credential);
-        let stored = known.as_ref().map_or(&self.nobody, |(_, hash)| hash);
-        let right = self.hashing.verify(candidate, stored.clone()).await?;
-        let Some((user, hash)) = known.filter(|_| right) else {
-            return Ok(None);
-        };
-        let id = random::<32>()?;
-        let start = query(START).bind(digest(&id)).bind(user);
-        let started = start.bind(hash.expose()).execute(&self.pool).await?;
-        Ok((started.rows_affected() > 0).then_some(id))
+    /// The id of a new session, if this is the account's password; an old hash becomes a new one.
+    async fn start(&self, who: &Identifier, typed: &str) -> Result<Option<String>, BoxError> {
+        // Once more, where another login of the same person renewed the hash at that moment.
+        for _ in 0..2 {
+            let Ok(candidate) = Candidate::parse(typed) else {
+                break;
+            };
+            let known = self.users.find(who).await?.and_then(credential);
+            let stored = known.as_ref().map(|(_, hash)| hash);
+            let login = match self.passwords.verify(candidate, stored).await {
+                Err(error) if !error.is_transient() => {
+                    // Only an account has a hash that cannot be judged: the visitor is not told.
+                    tracing::error!(error = &error as &dyn std::error::Error, "a login failed");
+                    Login::Wrong
+                }
+                login => login?,
+            };
+            let (Login::Right { rehashed }, Some((user, mut hash))) = (login, known) else {
+                break;
+            };
+            if let Some(new) = rehashed {
+                // Only over the hash that was checked: a reset that came meanwhile stays.
+                let expected = Credential::Password(hash);
+                match self.users.set_password(&user, &expected, &new).await? {
+                    Swap::Done => hash = new,
+                    Swap::Stale => continue,
+                }
+            }
+            let id = random::<32>()?;
+            let start = query(START).bind(digest(&id)).bind(user.as_str());
+            let started = start.bind(hash.expose()).execute(&self.pool).await?;
+            return Ok((started.rows_affected() > 0).then_some(id));
+        }
+        Ok(None)
     }
 
     /// `__Host-`: taken over https only, and from nobody but this host.
@@ -177,9 +191,9 @@ impl Logins {
     }
 }
 
-fn credential(account: Account) -> Option<(String, PasswordHash)> {
+fn credential(account: Account) -> Option<(UserId, PasswordHash)> {
     match (account.status, account.credential) {
-        (Status::Active, Credential::Password(hash)) => Some((account.id.as_str().into(), hash)),
+        (Status::Active, Credential::Password(hash)) => Some((account.id, hash)),
         _ => None,
     }
 }
@@ -205,3 +219,6 @@ fn failed(error: impl Into<BoxError>) -> Error {
     );
     ErrorServiceUnavailable("Not available at this moment; please try again.")
 }
+
+#[cfg(test)]
+mod tests;
