@@ -6,7 +6,7 @@
 //! difference between those is what the machine's noise alone makes of the same code (A/A).
 //!
 //! Codes have a third channel: a wrong guess, on the handle that a known or an unknown identifier
-//! was answered with.
+//! was answered with. So have logins: a wrong password.
 
 #![allow(
     missing_docs,
@@ -20,6 +20,8 @@ mod common;
 mod guess;
 #[path = "common/http.rs"]
 mod http;
+#[path = "blind/login.rs"]
+mod login;
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -70,6 +72,8 @@ enum Timed {
     Code,
     /// A wrong code.
     Guess,
+    /// A wrong password. Asks no store.
+    Login,
 }
 
 fn main() {
@@ -84,6 +88,7 @@ fn main() {
                 // Each costs an Argon2id, in the worker or right away.
                 Timed::Code => measure(&case, &people, samples / 4),
                 Timed::Guess => guess::measure(&case, &people, samples / 4),
+                Timed::Login => login::measure(&people, samples / 4),
             };
             report(&case, &taken);
         }
@@ -121,9 +126,11 @@ fn cases() -> Vec<Case> {
             (Timed::Code, false),
             (Timed::Code, true),
             (Timed::Guess, false),
+            (Timed::Login, false),
         ] {
             // One store is enough to see the page; these cases take long.
-            if http && store != Store::Memory {
+            let once = http || timed == Timed::Login;
+            if once && store != Store::Memory {
                 continue;
             }
             cases.push(Case {
@@ -148,6 +155,7 @@ impl Case {
             Timed::Link => "",
             Timed::Code => "/code",
             Timed::Guess => return format!("{}/guess", self.store.name()),
+            Timed::Login => return "login".to_owned(),
         };
         let way = if self.http { "/http" } else { "" };
         format!("{}/{limits}/{spread}ms{timed}{way}", self.store.name())
@@ -374,13 +382,13 @@ fn client(dice: &mut Dice) -> u32 {
 
 fn report(case: &Case, samples: &Samples) {
     let mut worst = [0_f64; 2];
-    let request = if case.timed == Timed::Guess {
-        "guess"
-    } else {
-        "request"
+    let request = match case.timed {
+        Timed::Link | Timed::Code => "request",
+        Timed::Guess => "guess",
+        Timed::Login => "login",
     };
     for (channel, labels) in [(request, &samples.request), ("canary", &samples.canary)] {
-        // A guess sets nothing off that a canary could feel.
+        // A refusal sets nothing off that a canary could feel.
         if labels[0].is_empty() {
             continue;
         }
