@@ -10,7 +10,8 @@ use clap::{Parser, ValueEnum};
 #[derive(Parser)]
 #[command(name = "demo", version)]
 pub(crate) struct Flags {
-    /// Where to listen; port 0 takes a free one. The mailbox is shown on loopback addresses only.
+    /// Where to listen; port 0 takes a free one. What is under /dev, the mailbox for one, is shown on
+    /// loopback addresses only.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:3000")]
     pub(crate) addr: SocketAddr,
 

@@ -13,6 +13,7 @@ use password_reset::account::{Client, Credential, Identifier, Status, Swap, User
 use password_reset::error::BoxError;
 use password_reset::limit::{Decision, LimitKey, Quota, RateLimiter};
 use password_reset::password::{Candidate, HashPool, Login, LoginVerifier, PasswordHash};
+use password_reset::recovery::FactorResponse;
 use password_reset::secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -22,9 +23,13 @@ use crate::form::{StrictForm, secret};
 use crate::keys;
 use crate::pages;
 use crate::problem::Problem;
-use crate::totp::Shown;
+use crate::totp::Factor;
 
 const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// A code is one of a million, and three are good at a time: who guesses for a year finds one in
+/// one case of a hundred.
+const CODES_A_DAY: u32 = 8;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,7 +74,9 @@ pub(crate) async fn log_in(
             Checked::Right(user, stored) => {
                 // One form, one answer: who has the password hears nothing of it without the code,
                 // and there is no half of a login to be stolen.
-                if app.totp.show(&user, form.code.trim()).await? == Shown::Wrong {
+                if let Some(factor) = app.totp.of(&user).await?
+                    && !app.logins.prove(&factor, &form.code, &stored).await?
+                {
                     break;
                 }
                 let Some(session) = app.sessions.start(&user, &stored).await? else {
@@ -109,7 +116,8 @@ pub(crate) struct Logins {
     limiter: Arc<dyn RateLimiter>,
     /// On the pool of the reset, so that a flood of logins and one of resets have one bound.
     passwords: LoginVerifier,
-    /// Keys the limiter's buckets, so that its table names nobody.
+    /// Keys the limiter's buckets, so that its table names nobody. An application takes it from where
+    /// its other secrets are: what was counted then outlives a restart, and counts in every process.
     secret: [u8; 32],
 }
 
@@ -135,15 +143,39 @@ impl Logins {
             // takes the owner's turns as well; a real login asks for more than a counter then.
             ("identifier", name, Quota::new(10, MINUTE)),
         ] {
-            let key = self.key(label, &subject);
-            let now = Timestamp::from(SystemTime::now());
-            // A limiter that fails denies.
-            match self.limiter.check(&key, &quota, now).await? {
+            match self.turn(label, &subject, quota).await? {
                 Decision::Allow => {}
                 Decision::Deny { retry_after } => return Err(Problem::TooMany { retry_after }),
             }
         }
         Ok(())
+    }
+
+    /// Whether this is the code of the second factor. Who asks knows the password already, so tries
+    /// are few, and right ones count too. When they are used up, the right code is a wrong one: any
+    /// other answer would tell that the password was right.
+    async fn prove(
+        &self,
+        factor: &Factor,
+        typed: &str,
+        checked: &PasswordHash,
+    ) -> Result<bool, Problem> {
+        // An empty field is no try.
+        let Ok(typed) = FactorResponse::parse(typed) else {
+            return Ok(false);
+        };
+        // The hash has its salt, so it is one account's. With a new password the owner begins anew,
+        // and whoever used up the tries cannot follow.
+        let quota = Quota::new(CODES_A_DAY, DAY);
+        let turn = self.turn("code", checked.expose(), quota).await?;
+        Ok(turn == Decision::Allow && factor.take(&typed).await?)
+    }
+
+    /// A limiter that fails denies.
+    async fn turn(&self, label: &str, subject: &str, quota: Quota) -> Result<Decision, Problem> {
+        let now = Timestamp::from(SystemTime::now());
+        let key = self.key(label, subject);
+        Ok(self.limiter.check(&key, &quota, now).await?)
     }
 
     /// Takes as long where there is no account (W47). An old hash is replaced by a new one.

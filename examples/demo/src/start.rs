@@ -209,7 +209,7 @@ impl Demo {
                     "what happened is at http://{address}/dev/activity"
                 ));
             } else {
-                say("not a loopback address: neither mailbox nor activity is shown");
+                say("not a loopback address: nothing under /dev is shown");
             }
             say(&format!("listening on http://{address}"));
             serve(listener, router, stop).await?;

@@ -28,16 +28,6 @@ const OWNERS: &str = "SELECT totp_secret FROM users WHERE email = ?1 AND totp_se
 // gets on, and what somebody saw over a shoulder is worth nothing (RFC 6238, 5.2).
 const USE: &str = "UPDATE users SET totp_step = ?1 WHERE id = ?2 AND totp_step < ?3";
 
-/// What there is to say about a code.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Shown {
-    /// The account has no second factor.
-    NotNeeded,
-    Right,
-    /// Wrong, or used before.
-    Wrong,
-}
-
 /// The columns `totp_secret` and `totp_step`. An application encrypts the secrets with a key that the
 /// database does not know.
 #[derive(Clone)]
@@ -52,23 +42,40 @@ impl Totp {
         }
     }
 
-    /// Takes each code once, from half a minute before its time to half a minute after it.
-    pub(crate) async fn show(&self, user: &UserId, code: &str) -> Result<Shown, BoxError> {
-        let Some(id) = users::key(user) else {
-            return Ok(Shown::Wrong);
+    /// The second factor of an account, if it has one.
+    pub(crate) async fn of(&self, user: &UserId) -> Result<Option<Factor>, BoxError> {
+        let owner = users::key(user).ok_or("an id that is no number")?;
+        let Some(secret) = self.pools.text(SECRET, [Value::Int(owner)]).await? else {
+            return Ok(None);
         };
-        let Some(secret) = self.pools.text(SECRET, [Value::Int(id)]).await? else {
-            return Ok(Shown::NotNeeded);
+        Ok(Some(Factor {
+            pools: self.pools.clone(),
+            owner,
+            app: app(&secret)?,
+        }))
+    }
+}
+
+/// One account's second factor, at login and at a reset.
+pub(crate) struct Factor {
+    pools: Pools,
+    owner: i64,
+    app: totp_rs::Totp,
+}
+
+impl Factor {
+    /// Takes each code once, from half a minute before its time to half a minute after it, with
+    /// spaces in it or without.
+    pub(crate) async fn take(&self, typed: &FactorResponse) -> Result<bool, BoxError> {
+        let Some(code) = typed.digits() else {
+            return Ok(false);
         };
-        let Some(step) = app(&secret)?.check(code, now()) else {
-            return Ok(Shown::Wrong);
+        let Some(step) = self.app.check(&code, now()) else {
+            return Ok(false);
         };
         let step = i64::try_from(step)?;
-        let values = [Value::Int(step), Value::Int(id), Value::Int(step)];
-        Ok(match self.pools.execute(USE, values).await? {
-            0 => Shown::Wrong,
-            _ => Shown::Right,
-        })
+        let values = [Value::Int(step), Value::Int(self.owner), Value::Int(step)];
+        Ok(self.pools.execute(USE, values).await? > 0)
     }
 }
 
@@ -80,11 +87,11 @@ impl SecondFactorCheck for Totp {
         attempt: &RecoveryAttempt<'_>,
         response: &FactorResponse,
     ) -> Result<Option<SecondFactor>, BoxError> {
-        let Some(code) = response.digits() else {
+        let Some(factor) = self.of(&attempt.account.id).await? else {
             return Ok(None);
         };
-        let shown = self.show(&attempt.account.id, &code).await?;
-        Ok((shown == Shown::Right).then_some(SecondFactor::Device))
+        let right = factor.take(response).await?;
+        Ok(right.then_some(SecondFactor::Device))
     }
 }
 

@@ -32,6 +32,7 @@ fn every_answer_carries_the_headers() {
         "/dev/mailbox.json",
         "/dev/activity",
         "/dev/metrics",
+        "/dev/totp",
         "/robots.txt",
         "/reset-password/style.css",
         "/nowhere",
@@ -159,7 +160,7 @@ fn w6_links_and_limits_ignore_what_the_client_claims() {
 }
 
 #[test]
-fn the_mailbox_is_for_this_machine() {
+fn the_mailbox_shows_the_links() {
     let demo = Demo::start(&[]);
     demo.ask("ada@example.com");
     let page = demo.browser().get("/dev/mailbox");
@@ -169,23 +170,32 @@ fn the_mailbox_is_for_this_machine() {
         "{}",
         page.body
     );
-    let rebound = demo.browser().send(
-        "GET",
-        "/dev/mailbox.json",
-        &[("Host", "evil.example.org")],
-        b"",
-    );
-    assert_eq!(rebound.status, 404);
+}
+
+/// On a loopback address, for requests that name this machine; on no other address at all.
+#[test]
+fn what_is_for_the_developer_is_for_this_machine() {
+    let ask = |demo: &Demo, path: &str, host: &str| {
+        let (method, path) = path.split_once(' ').unwrap();
+        let headers = [("Content-Type", FORM), ("Host", host)];
+        let body: &[u8] = if method == "POST" { b"typed=a" } else { b"" };
+        demo.browser().send(method, path, &headers, body).status
+    };
+    let demo = Demo::start(&[]);
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("test.db").display());
     let open = Demo::start_with(&["--addr", "0.0.0.0:0", "--database", &url]);
-    for path in [
-        "/dev/mailbox",
-        "/dev/mailbox.json",
-        "/dev/activity",
-        "/dev/metrics",
+    for (path, status) in [
+        ("GET /dev/mailbox", 200),
+        ("GET /dev/mailbox.json", 200),
+        ("GET /dev/activity", 200),
+        ("POST /dev/activity", 303),
+        ("GET /dev/metrics", 200),
+        ("GET /dev/totp", 200),
     ] {
-        assert_eq!(open.browser().get(path).status, 404, "{path}");
+        assert_eq!(ask(&demo, path, "localhost"), status, "{path}");
+        assert_eq!(ask(&demo, path, "evil.example.org"), 404, "{path}");
+        assert_eq!(ask(&open, path, "localhost"), 404, "{path}");
     }
 }
 
