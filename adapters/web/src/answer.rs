@@ -98,6 +98,14 @@ impl Answer {
         self
     }
 
+    /// In place of the policy that every other answer has.
+    pub(crate) fn policy(mut self, policy: &'static str) -> Self {
+        let headers = self.0.headers_mut();
+        let policy = HeaderValue::from_static(policy);
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        self
+    }
+
     /// What a problem says in header lines.
     pub(crate) fn because_of(mut self, problem: &Problem) -> Self {
         let headers = self.0.headers_mut();

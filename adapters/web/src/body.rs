@@ -7,10 +7,12 @@ use http::header;
 use password_reset::secrecy::SecretString;
 use percent_encoding::percent_decode;
 use serde::Deserialize;
+use serde::de::value::{Error as ValueError, MapDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, Error};
 use zeroize::Zeroizing;
 
 use crate::problem::Problem;
+use crate::widget::Widget;
 
 /// The longest body that is read, in bytes.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -30,6 +32,18 @@ pub(crate) struct Ask {
     /// That a human asks, or work was done. Empty is none: a form without scripts.
     #[serde(default, deserialize_with = "some_secret")]
     pub(crate) proof: Option<SecretString>,
+}
+
+impl Ask {
+    /// On a page with a widget its script has added a field of its own to the form: that is `proof`
+    /// by another name.
+    pub(crate) fn read(
+        format: Format,
+        body: &[u8],
+        widget: Option<&Widget>,
+    ) -> Result<Self, Problem> {
+        format.parse_with(widget, body)
+    }
 }
 
 /// What is asked for.
@@ -142,6 +156,15 @@ impl Format {
     /// for everyone: of two addresses nobody knows which one the next program would have taken (W1,
     /// W24).
     pub(crate) fn parse<T: DeserializeOwned>(self, body: &[u8]) -> Result<T, Problem> {
+        self.parse_with(None, body)
+    }
+
+    /// The same, of a form that may have a widget in it. JSON has none.
+    fn parse_with<T: DeserializeOwned>(
+        self,
+        widget: Option<&Widget>,
+        body: &[u8],
+    ) -> Result<T, Problem> {
         if body.len() > MAX_BODY_BYTES {
             return Err(Problem::TooLarge);
         }
@@ -151,7 +174,15 @@ impl Format {
             Self::Json => serde_json::from_slice(body).ok(),
             // The parser replaces what is not UTF-8, and two passwords would be one.
             Self::Form if !decodes(body) => None,
-            Self::Form => serde_urlencoded::from_bytes(body).ok(),
+            Self::Form => {
+                let called = |name| match widget {
+                    Some(widget) => widget.called(name),
+                    None => Some(name),
+                };
+                let fields = form_urlencoded::parse(body);
+                let fields = fields.filter_map(|(name, value)| Some((called(name)?, value)));
+                T::deserialize(MapDeserializer::<_, ValueError>::new(fields)).ok()
+            }
         };
         parsed.ok_or(Problem::Malformed)
     }

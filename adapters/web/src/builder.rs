@@ -22,6 +22,7 @@ use crate::page::{Asking, Cancel, Choose, Factor, Page, Render, Theme};
 use crate::paths::{self, Paths};
 use crate::problem::Problem;
 use crate::service::{ResetWeb, SeenBy, Shared};
+use crate::widget::Widget;
 
 /// Does the work that the page asks for.
 pub(crate) const WORK: &str = include_str!("pages/work.js");
@@ -52,6 +53,10 @@ pub enum BuildError {
     /// What is allowed as an origin is not `https://host` or `https://host:port`.
     #[error("{0:?} is not an origin on https")]
     Origin(String),
+    /// The flow asks for work, which the pages see to by themselves; a [`Widget`] makes no proof for
+    /// it. A flow has one check: work, or that of the widget's service.
+    #[error("the flow asks for work, for which no widget makes a proof")]
+    Widget,
     /// A body would have no time at all to arrive.
     #[error("the time for a body is zero")]
     BodyTimeout,
@@ -65,12 +70,12 @@ pub enum BuildError {
         /// Why not.
         source: BoxError,
     },
-    /// A page was rendered without a part of its form, which nobody could use then.
+    /// A page was rendered without a part of its form or of its widget, which nobody could use then.
     #[error("the page {page:?} has no {lacks}")]
     Form {
         /// Which page.
         page: &'static str,
-        /// What it lacks: a field, or the path that its form posts to.
+        /// What it lacks: a field, the path that its form posts to, or the widget's element or script.
         lacks: String,
     },
 }
@@ -88,6 +93,7 @@ pub struct Builder {
     full_address: bool,
     cancel_pause: Duration,
     factor_page: Option<String>,
+    widget: Option<Widget>,
     seen: Box<SeenBy>,
     body_timeout: Duration,
 }
@@ -106,6 +112,7 @@ impl Builder {
             full_address: false,
             cancel_pause: Cancelable::PAUSE,
             factor_page: None,
+            widget: None,
             seen: Box::new(|_, _| Seen::default()),
             body_timeout: BODY_TIMEOUT,
         }
@@ -187,6 +194,18 @@ impl Builder {
         self
     }
 
+    /// Shows the widget of another service's captcha on the page that asks whose password it is,
+    /// while a proof is asked for. The flow has to have that service's check
+    /// ([`Builder::human`](password_reset::flow::Builder::human)). Default: none; who is asked for a
+    /// proof then sees [`Problem::Challenge`], and needs a page of your own.
+    ///
+    /// Not beside [`proof_of_work`](password_reset::flow::Builder::proof_of_work):
+    /// [`BuildError::Widget`].
+    pub fn captcha_widget(mut self, widget: Widget) -> Self {
+        self.widget = Some(widget);
+        self
+    }
+
     /// How long a body may take to arrive, 10 s by default.
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.body_timeout = timeout;
@@ -242,6 +261,9 @@ impl Builder {
         if self.cancel_pause > Cancelable::LONGEST_PAUSE {
             return Err(BuildError::CancelPause);
         }
+        if self.widget.is_some() && matches!(self.flow.challenge(), Ok(Some(_))) {
+            return Err(BuildError::Widget);
+        }
         let site = self.flow.site();
         let base = site.base();
         let https = base.is_https();
@@ -284,6 +306,7 @@ impl Builder {
                 cancel_pause: self.cancel_pause,
                 proof_handoff: Handoff::of_proof(https),
                 factor_page: self.factor_page,
+                widget: self.widget,
                 seen: self.seen,
                 texts: Arc::new(self.texts),
                 language: self.language,
@@ -362,8 +385,20 @@ fn render_all(web: &ResetWeb) -> Result<(), BuildError> {
     let work = work.map(|work| work.to_json());
     if let Some(work) = &work {
         pages.extend([false, true].map(|again| {
-            let work = Some(work.as_str());
-            Page::Ask(Asking { work, again })
+            Page::Ask(Asking {
+                work: Some(work.as_str()),
+                widget: None,
+                again,
+            })
+        }));
+    }
+    if let Some(widget) = &web.shared.widget {
+        pages.extend([false, true].map(|again| {
+            Page::Ask(Asking {
+                work: None,
+                widget: Some(widget),
+                again,
+            })
         }));
     }
     for language in Language::ALL {

@@ -29,6 +29,17 @@ pub(crate) fn missing(view: &View<'_>, html: &str) -> Option<String> {
         Page::Cancel(_) => (&["form"], view.paths.cancel().to_owned()),
         _ => return None,
     };
+    if let Page::Ask(asking) = view.page
+        && let Some(widget) = asking.widget
+    {
+        let has = |value: &str, attribute| is_value(&html, value, |name| name == attribute);
+        if !has(widget.site_key(), "data-sitekey") {
+            return Some("element with the widget's `data-sitekey`".to_owned());
+        }
+        if !has(widget.script(), "src") {
+            return Some(format!("script `{}`", widget.script()));
+        }
+    }
     let is_named = |field: &&&str| is_value(&html, field, |name| name == "name");
     if let Some(field) = fields.iter().find(|field| !is_named(field)) {
         return Some(format!("field `{field}`"));

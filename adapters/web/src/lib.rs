@@ -22,6 +22,7 @@ mod page;
 mod paths;
 mod problem;
 mod service;
+mod widget;
 
 pub use activity::Activity;
 pub use body::MAX_BODY_BYTES;
@@ -34,6 +35,7 @@ pub use page::{Asking, Cancel, Choose, Factor, Page, Render, Theme, ThemeError, 
 pub use paths::{CHANGE_PASSWORD, InvalidPath, Paths};
 pub use problem::Problem;
 pub use service::ResetWeb;
+pub use widget::{Widget, WidgetError};
 
 /// The service as OpenAPI 3.1, in JSON, for the default paths.
 pub const OPENAPI: &str = include_str!("../openapi.json");

@@ -14,6 +14,7 @@ use password_reset::text::{Language, TextError, Texts};
 
 use crate::paths::Paths;
 use crate::problem::Problem;
+use crate::widget::Widget;
 
 /// One page.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +70,9 @@ pub struct Asking<'a> {
     /// The work that is asked for, in JSON: a
     /// [`Challenge`](password_reset::human::Challenge). The form then posts the answer as `proof`.
     pub work: Option<&'a str>,
+    /// The widget that makes the proof that is asked for: an element in the form, with the class
+    /// [`Widget::class`] and the site key as `data-sitekey`, and the script at [`Widget::script`].
+    pub widget: Option<&'a Widget>,
     /// Whether a request without such an answer was turned away just now.
     pub again: bool,
 }
@@ -219,8 +223,9 @@ fn fill(
 ///   [`Page::Ask`] MUST post `identifier` to [`Paths::ask`], that of [`Page::Code`] `code` to
 ///   [`Paths::code`], that of [`Page::Factor`] `form` and `response` to [`Paths::factor`], and that of [`Page::Cancel`] `form` to [`Paths::cancel`]. Where
 ///   [`View::codes`] or [`View::sms`] say so, the form of [`Page::Ask`] may post `method` too:
-///   `link`, `code` or `sms`. Where [`Asking::work`] is there, it MUST post `proof` too.
-/// - MUST NOT load anything from another site: the page's policy forbids it anyway (R80).
+///   `link`, `code` or `sms`. Where [`Asking::work`] is there, it MUST post `proof` too. Where
+///   [`Asking::widget`] is there, it MUST hold its element, and the page its script.
+/// - MUST NOT load anything else from another site: the page's policy forbids it anyway (R80).
 ///
 /// Every page is rendered once in each language when the service is built, so that a mistake is
 /// found at start. The fields and paths of the second point are looked for in what was rendered:
@@ -252,7 +257,7 @@ pub trait Render: Send + Sync + 'static {
 /// | `page`, `title`, `lang`, `service`, `contact`, `login` | all | |
 /// | `paths.ask`, `.choose`, `.factor`, `.cancel`, `.style`, `.script`, `.work` | all | |
 /// | `account`, `username`, `form`, `min`, `max`, `second_factor`, `violations` | `choose.html` | see [`Choose`] |
-/// | `work`, `again` | `ask.html` | see [`Asking`] |
+/// | `work`, `again`, `widget.script`, `.class`, `.site_key`, `.action` | `ask.html` | see [`Asking`] |
 /// | `account`, `form`, `wrong` | `factor.html` | see [`Factor`] |
 /// | `form` | `cancel.html` | see [`Cancel`] |
 /// | `missing`, `excess`, each with `.one` and `.other` | `choose.html` | texts for the script |
@@ -382,6 +387,7 @@ impl Render for Theme {
             }
             Page::Ask(ask) => values.extend([
                 ("work", Value::from(ask.work)),
+                ("widget", ask.widget.map_or(Value::from(()), widget)),
                 ("again", Value::from(ask.again)),
             ]),
             Page::Factor(factor) => values.extend([
@@ -423,6 +429,17 @@ fn paths(view: &View<'_>) -> Value {
         ("style", plain(view.style)),
         ("script", plain(view.script)),
         ("work", plain(view.work)),
+    ]))
+}
+
+/// Checked when it was configured, or fixed.
+fn widget(widget: &Widget) -> Value {
+    let plain = |text: &str| Value::from_safe_string(text.to_owned());
+    Value::from(BTreeMap::from([
+        ("script", plain(widget.script())),
+        ("class", plain(widget.class())),
+        ("site_key", plain(widget.site_key())),
+        ("action", widget.action().map_or(Value::from(()), plain)),
     ]))
 }
 

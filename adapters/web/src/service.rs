@@ -27,6 +27,7 @@ use crate::origin::Origins;
 use crate::page::{Asking, Choose, Page, Render, View};
 use crate::paths::{Paths, Route};
 use crate::problem::Problem;
+use crate::widget::Widget;
 
 /// The pages and the JSON of one [`ResetFlow`].
 ///
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) code_handoff: Handoff,
     pub(crate) cancel_handoff: Handoff,
     pub(crate) proof_handoff: Handoff,
+    /// The widget of the flow's check.
+    pub(crate) widget: Option<Widget>,
     /// The application's own page for the second factor.
     pub(crate) factor_page: Option<String>,
     pub(crate) cancel_pause: Duration,
@@ -202,7 +205,10 @@ impl ResetWeb {
             }
             let format = Format::of(&request.headers).ok_or(Problem::UnsupportedMediaType)?;
             return match route {
-                Route::Ask => self.ask(format.parse(body)?, visitor).await,
+                Route::Ask => {
+                    let ask = Ask::read(format, body, self.shared.widget.as_ref())?;
+                    self.ask(ask, visitor).await
+                }
                 Route::Code => self.redeem(format, &request.headers, body, visitor).await,
                 Route::Factor => {
                     self.prove_factor(format, &request.headers, body, visitor)
@@ -287,20 +293,23 @@ impl ResetWeb {
         })
     }
 
-    /// The page that asks whose password it is, with work where that is asked for.
+    /// The page that asks whose password it is, with work or a widget where a proof is asked for.
     fn asking(&self, again: bool, visitor: &Visitor) -> Result<Answer, Problem> {
         let flow = &self.shared.flow;
-        let work = match again || flow.asks_for_proof() {
+        let demanded = again || flow.asks_for_proof();
+        let work = match demanded {
             true => flow.challenge()?,
             false => None,
         };
-        if again && work.is_none() {
+        let widget = self.shared.widget.as_ref().filter(|_| demanded);
+        if again && work.is_none() && widget.is_none() {
             // A check whose widget is on no page of ours.
             return Err(Problem::Challenge);
         }
         let work = work.map(|work| work.to_json());
         let page = Page::Ask(Asking {
             work: work.as_deref(),
+            widget,
             again,
         });
         let status = match again {
@@ -506,7 +515,16 @@ impl ResetWeb {
 
     pub(crate) fn page(&self, status: StatusCode, page: Page<'_>, language: Language) -> Answer {
         match self.shared.render.page(&self.view(page, language)) {
-            Ok(html) => Answer::html(status, html, language),
+            Ok(html) => {
+                let answer = Answer::html(status, html, language);
+                match page {
+                    Page::Ask(Asking {
+                        widget: Some(widget),
+                        ..
+                    }) => answer.policy(widget.policy()),
+                    _ => answer,
+                }
+            }
             Err(error) => {
                 tracing::error!(
                     error = &*error as &(dyn std::error::Error + 'static),
@@ -519,9 +537,13 @@ impl ResetWeb {
 
     fn finish(&self, answer: Answer, language: Language) -> Response<Bytes> {
         let mut response = answer.into_response();
-        let cached = response.headers_mut().remove(header::CACHE_CONTROL);
-        add_page_headers(response.headers_mut(), self.shared.https);
         let headers = response.headers_mut();
+        let cached = headers.remove(header::CACHE_CONTROL);
+        let policy = headers.remove(header::CONTENT_SECURITY_POLICY);
+        add_page_headers(headers, self.shared.https);
+        if let Some(policy) = policy {
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
         match cached {
             Some(cached) => {
                 headers.insert(header::CACHE_CONTROL, cached);

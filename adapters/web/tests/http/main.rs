@@ -42,4 +42,5 @@ mod mounted;
 mod pages;
 mod refused;
 mod scanner;
+mod widget;
 mod work;
