@@ -9,38 +9,22 @@
 #[path = "../../../tests/support/codes.rs"]
 mod codes;
 mod common;
+#[path = "common/pairs.rs"]
+mod pairs;
 #[path = "common/servers.rs"]
 #[allow(dead_code, reason = "each test file uses a part")]
 mod servers;
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use codes::processes::{ADA, Shared};
 use codes::{codes, tried_in_vain};
-use common::Scratch;
-use password_reset_sqlx::{PostgresBackend, SqliteBackend};
 use servers::{Isolation, Server};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
-codes! { sqlite, crate::files().await }
-codes! { postgres, crate::postgres(crate::Isolation::ReadCommitted).await }
-codes! { postgres_repeatable_read, crate::postgres(crate::Isolation::RepeatableRead).await }
-codes! { postgres_serializable, crate::postgres(crate::Isolation::Serializable).await }
-codes! { mysql, crate::servers::mysql_processes().await.map(|backends| ((), backends)) }
-
-/// Two backends on one file.
-async fn files() -> Option<(Scratch, [SqliteBackend; 2])> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let scratch = Scratch::new(&format!("codes-{number}"));
-    let backends = [scratch.backend().await, scratch.backend().await];
-    Some((scratch, backends))
-}
-
-async fn postgres(isolation: Isolation) -> Option<((), [PostgresBackend; 2])> {
-    let backends = servers::postgres_processes(isolation).await?;
-    Some(((), backends))
-}
+codes! { sqlite, crate::pairs::sqlite().await }
+codes! { postgres, crate::pairs::postgres(crate::servers::Isolation::ReadCommitted).await }
+codes! { postgres_repeatable_read, crate::pairs::postgres(crate::servers::Isolation::RepeatableRead).await }
+codes! { postgres_serializable, crate::pairs::postgres(crate::servers::Isolation::Serializable).await }
+codes! { mysql, crate::pairs::mysql().await }
 
 /// R27, W48: who reads the tables finds as many rows for a stranger, and the same in them. Of what
 /// is random, or names the account, the length and whether two of them are equal.
@@ -55,7 +39,7 @@ mod rows {
     async fn sqlite() {
         let mut rows = Vec::new();
         for identifier in [ADA, NOBODY] {
-            let (scratch, backends) = files().await.unwrap();
+            let (scratch, backends) = pairs::sqlite().await.unwrap();
             tried_in_vain(backends, identifier).await;
             let mut connection = SqliteConnection::connect(&scratch.url()).await.unwrap();
             let query = AssertSqlSafe(query("password_reset_tokens"));
@@ -69,7 +53,7 @@ mod rows {
     async fn postgres() {
         let mut rows = Vec::new();
         for (prefix, identifier) in [(KNOWN, ADA), (UNKNOWN, NOBODY)] {
-            let Some((_, backends)) = super::postgres(Isolation::ReadCommitted).await else {
+            let Some((_, backends)) = pairs::postgres(Isolation::ReadCommitted).await else {
                 return;
             };
             let backends = backends.map(|backend| backend.prefix(prefix).unwrap());

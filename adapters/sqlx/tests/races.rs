@@ -3,33 +3,18 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "common/pairs.rs"]
+mod pairs;
 #[path = "../../../tests/support/races.rs"]
 mod races;
 #[path = "common/servers.rs"]
 #[allow(dead_code, reason = "each test file uses a part")]
 mod servers;
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use common::Scratch;
-use password_reset_sqlx::{PostgresBackend, SqliteBackend};
 use races::races;
 
-races! { sqlite, crate::files().await }
-races! { postgres, crate::postgres(crate::servers::Isolation::ReadCommitted).await }
-races! { postgres_repeatable_read, crate::postgres(crate::servers::Isolation::RepeatableRead).await }
-races! { postgres_serializable, crate::postgres(crate::servers::Isolation::Serializable).await }
-races! { mysql, crate::servers::mysql_processes().await.map(|backends| ((), backends)) }
-
-/// Two backends on one file.
-async fn files() -> Option<(Scratch, [SqliteBackend; 2])> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let scratch = Scratch::new(&format!("race-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
-    let backends = [scratch.backend().await, scratch.backend().await];
-    Some((scratch, backends))
-}
-
-async fn postgres(isolation: servers::Isolation) -> Option<((), [PostgresBackend; 2])> {
-    let backends = servers::postgres_processes(isolation).await?;
-    Some(((), backends))
-}
+races! { sqlite, crate::pairs::sqlite().await }
+races! { postgres, crate::pairs::postgres(crate::servers::Isolation::ReadCommitted).await }
+races! { postgres_repeatable_read, crate::pairs::postgres(crate::servers::Isolation::RepeatableRead).await }
+races! { postgres_serializable, crate::pairs::postgres(crate::servers::Isolation::Serializable).await }
+races! { mysql, crate::pairs::mysql().await }
