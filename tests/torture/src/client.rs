@@ -50,15 +50,25 @@ pub(crate) struct Call<'a> {
     /// A `GET` without, a `POST` with.
     pub(crate) body: Option<Body<'a>>,
     pub(crate) hang_up: HangUp,
+    /// The client, as a proxy before the demo names it.
+    pub(crate) forwarded_for: Option<&'a str>,
 }
 
-impl Call<'_> {
-    pub(crate) fn get(path: &str) -> Call<'_> {
-        Call {
+impl<'a> Call<'a> {
+    pub(crate) const fn get(path: &'a str) -> Self {
+        Self {
             path,
             cookie: None,
             body: None,
             hang_up: HangUp::Never,
+            forwarded_for: None,
+        }
+    }
+
+    pub(crate) const fn post(path: &'a str, body: Body<'a>) -> Self {
+        Self {
+            body: Some(body),
+            ..Self::get(path)
         }
     }
 
@@ -95,6 +105,9 @@ impl Call<'_> {
         );
         if let Some((name, value)) = self.cookie {
             request += &format!("Cookie: {name}={value}\r\n");
+        }
+        if let Some(client) = self.forwarded_for {
+            request += &format!("X-Forwarded-For: {client}\r\n");
         }
         if !kind.is_empty() {
             request += &format!("Content-Type: {kind}\r\n");

@@ -15,6 +15,8 @@ use tokio::time::timeout;
 /// Links lead nowhere: the torture takes the token out of them and chooses a process by itself.
 const LINK_BASE: &str = "https://app.example.com/reset-password";
 const NAME: &str = "password-reset-demo";
+/// Hundreds come from one address here, and nobody is kept out.
+pub(crate) const UNLIMITED: &[&str] = &["--limits", "off", "--proof-of-work", "off"];
 /// A start waits for the database's lock, and hashes twice.
 const START: Duration = Duration::from_secs(60);
 
@@ -24,6 +26,8 @@ pub(crate) struct Recipe {
     pub(crate) binary: PathBuf,
     pub(crate) database: String,
     pub(crate) folder: PathBuf,
+    /// What is not the same in every torture.
+    pub(crate) flags: &'static [&'static str],
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -71,7 +75,8 @@ impl Recipe {
     pub(crate) fn start(&self, role: Role, accounts: u32, log: &Path) -> Result<Demo, BoxError> {
         let mut command = Command::new(&self.binary);
         command
-            .args(["--addr", "127.0.0.1:0", "--limits", "off"])
+            .args(["--addr", "127.0.0.1:0"])
+            .args(self.flags)
             .args(["--link-base", LINK_BASE, "--role", role.name()])
             .args(["--accounts", &accounts.to_string()])
             .args(["--database", &self.database])

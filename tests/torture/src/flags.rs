@@ -60,6 +60,13 @@ pub(crate) enum Command {
         #[arg(long)]
         kill: bool,
     },
+    /// Attacks on the demo with its default limits, and an ordinary morning: what gets through, and
+    /// how soon it rings. On SQLite; the other flags do not matter here.
+    Siege {
+        /// Draws what happened into this file, as SVG.
+        #[arg(long, value_name = "PATH")]
+        chart: Option<PathBuf>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]

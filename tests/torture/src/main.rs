@@ -16,6 +16,7 @@ mod post;
 mod proxy;
 mod report;
 mod run;
+mod siege;
 mod store;
 mod users;
 
@@ -63,6 +64,7 @@ async fn start(flags: Flags) -> Result<bool, BoxError> {
     match flags.command.clone() {
         None => run::run(flags).await,
         Some(Command::Mails { requests, kill }) => mails::run(flags, requests, kill).await,
+        Some(Command::Siege { chart }) => siege::run(flags, chart).await,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The mailbox: reads the demo's mail folder and hands each link to its owner.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,11 +34,46 @@ pub(crate) struct Post {
 
 /// One file of the demo's `--mail-dir`.
 #[derive(Deserialize)]
-struct Letter {
+pub(crate) struct Letter {
     id: String,
-    kind: String,
-    to: String,
+    pub(crate) kind: String,
+    pub(crate) to: String,
     links: Vec<String>,
+}
+
+impl Letter {
+    /// The token of its link.
+    pub(crate) fn token(&self) -> Option<&str> {
+        let (_, token) = self.links.first()?.split_once("token=")?;
+        Some(token)
+    }
+}
+
+/// All letters that are there by now.
+pub(crate) async fn letters(folder: &Path) -> Result<Vec<Letter>, BoxError> {
+    let mut letters = Vec::new();
+    for name in names(folder).await? {
+        letters.push(serde_json::from_slice(
+            &tokio::fs::read(folder.join(name)).await?,
+        )?);
+    }
+    Ok(letters)
+}
+
+/// The names of all letters that are there by now.
+async fn names(folder: &Path) -> Result<Vec<String>, BoxError> {
+    let mut names = Vec::new();
+    let mut entries = match tokio::fs::read_dir(folder).await {
+        Ok(entries) => entries,
+        // The first process makes it.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(names),
+        Err(error) => return Err(error.into()),
+    };
+    while let Some(entry) = entries.next_entry().await? {
+        let name = entry.file_name().into_string();
+        names.extend(name.ok().filter(|name| is_finished(name)));
+    }
+    Ok(names)
 }
 
 impl Post {
@@ -68,26 +103,16 @@ impl Post {
     }
 
     async fn deliver_new(&mut self) -> Result<(), BoxError> {
-        let mut entries = match tokio::fs::read_dir(&self.folder).await {
-            Ok(entries) => entries,
-            // The first process makes it.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        while let Some(entry) = entries.next_entry().await? {
-            let name = entry.file_name();
-            let Some(name) = name.to_str().filter(|name| is_finished(name)) else {
-                continue;
-            };
-            if self.read.contains(name) {
+        for name in names(&self.folder).await? {
+            if self.read.contains(&name) {
                 continue;
             }
-            let (mail, link) = read(name, &tokio::fs::read(entry.path()).await?)?;
+            let (mail, link) = read(&name, &tokio::fs::read(self.folder.join(&name)).await?)?;
             if let (Some(owner), Some(link)) = (self.owners.get(&mail.to), link) {
                 let _ = owner.send(link);
             }
             self.book.open().mails.push(mail);
-            self.read.insert(name.to_owned());
+            self.read.insert(name);
         }
         Ok(())
     }
@@ -106,9 +131,7 @@ fn read(name: &str, json: &[u8]) -> Result<(Mail, Option<Link>), BoxError> {
     // `<job.attempt@site>` of links, `<job@site>` of notices.
     let id = letter.id.trim_start_matches('<').split(['.', '@']).next();
     let link = match letter.kind.as_str() {
-        "reset_link" => Some(link(
-            letter.links.first().ok_or("a mail without its link")?,
-        )?),
+        "reset_link" => Some(link(letter.token().ok_or("a mail without its link")?)?),
         _ => None,
     };
     let mail = Mail {
@@ -121,8 +144,7 @@ fn read(name: &str, json: &[u8]) -> Result<(Mail, Option<Link>), BoxError> {
     Ok((mail, link))
 }
 
-fn link(url: &str) -> Result<Link, BoxError> {
-    let (_, token) = url.split_once("token=").ok_or("a link without a token")?;
+fn link(token: &str) -> Result<Link, BoxError> {
     let bytes = Base64UrlUnpadded::decode_vec(token)?;
     let selector = bytes.get(..SELECTOR_BYTES).ok_or("a short token")?;
     Ok(Link {

@@ -181,14 +181,20 @@ pub(crate) fn verdict(rules: &[Rule], violations: &[Violation]) -> bool {
     for rule in rules {
         let broken: Vec<_> = violations.iter().filter(|v| v.rule == *rule).collect();
         match broken.len() {
-            0 => say(&format!("  held      {}", rule.text())),
-            count => say(&format!("  VIOLATED  {}: {count} times", rule.text())),
+            0 => claim(rule.text(), true),
+            count => claim(&format!("{}: {count} times", rule.text()), false),
         }
         for violation in broken.iter().take(SHOWN) {
             say(&format!("            {}", violation.what));
         }
     }
     violations.is_empty()
+}
+
+/// One line of a verdict.
+pub(crate) fn claim(text: &str, holds: bool) {
+    let word = if holds { "held    " } else { "VIOLATED" };
+    say(&format!("  {word}  {text}"));
 }
 
 fn tried(seen: &Seen, outcome: Tried) -> usize {

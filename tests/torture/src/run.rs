@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::attribute::Attribution;
 use crate::book::{Book, Seen};
 use crate::check::{check, unsettled};
-use crate::demo::{Recipe, Role, binary};
+use crate::demo::{Recipe, Role, UNLIMITED, binary};
 use crate::facts::{Facts, address};
 use crate::faults::Storm;
 use crate::flags::{Database, Flags};
@@ -167,13 +167,8 @@ impl Stage {
         let binary = binary(flags.demo.clone())?;
         let seed = flags.seed.unwrap_or_else(|| fastrand::u64(0..1_000_000));
         let name = format!("{}-{seed}", flags.database.name());
-        let folder = target()?.join("torture").join(name);
+        let folder = fresh(&name)?;
         say(&format!("seed {seed}, in {}", folder.display()));
-        match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-        fs::create_dir_all(folder.join("logs"))?;
         let (database, store) = match flags.database {
             Database::Sqlite => {
                 let file = folder.join("torture.db");
@@ -189,6 +184,7 @@ impl Stage {
             binary,
             database,
             folder,
+            flags: UNLIMITED,
         };
         let password = recipe.seed(accounts).await?;
         store.keep_ledger().await?;
@@ -239,6 +235,17 @@ fn failed_requests(log: &PathBuf) -> Result<u64, BoxError> {
         line.contains("password_reset_backend_failed") && line.contains("step: Request")
     });
     Ok(u64::try_from(failed.count())?)
+}
+
+/// An empty folder, with one for logs in it.
+pub(crate) fn fresh(name: &str) -> Result<PathBuf, BoxError> {
+    let folder = target()?.join("torture").join(name);
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    fs::create_dir_all(folder.join("logs"))?;
+    Ok(folder)
 }
 
 /// The folder that cargo builds into: the program is in one of its own.

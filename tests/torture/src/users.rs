@@ -372,8 +372,7 @@ impl User {
                 ("identifier", account.address.as_str()),
                 ("password", password),
             ];
-            let mut call = Call::get("/login");
-            call.body = Some(Body::Form(&form));
+            let call = Call::post("/login", Body::Form(&form));
             match call.send(to).await {
                 Answer::Reply(reply) if reply.leads_to("/") => {
                     return reply
@@ -425,8 +424,7 @@ impl User {
 /// Asks one process for a link.
 pub(crate) async fn ask(to: SocketAddr, identifier: &str) -> Asked {
     let form = [("identifier", identifier)];
-    let mut call = Call::get("/forgot-password");
-    call.body = Some(Body::Form(&form));
+    let call = Call::post("/forgot-password", Body::Form(&form));
     match call.send(to).await {
         Answer::Reply(reply) if reply.leads_to("/forgot-password/sent") => Asked::Accepted,
         Answer::Reply(_) => Asked::Refused,
@@ -437,12 +435,8 @@ pub(crate) async fn ask(to: SocketAddr, identifier: &str) -> Asked {
 
 async fn send_password(to: SocketAddr, token: &str, password: &str, hang_up: HangUp) -> Tried {
     let fields = [("token", token), ("password", password)];
-    let call = Call {
-        path: "/reset-password",
-        cookie: None,
-        body: Some(Body::Json(&fields)),
-        hang_up,
-    };
+    let mut call = Call::post("/reset-password", Body::Json(&fields));
+    call.hang_up = hang_up;
     match call.send(to).await {
         Answer::Reply(reply) => match reply.status {
             200 => Tried::Done,
