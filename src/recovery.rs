@@ -59,9 +59,9 @@
 //! }
 //!
 //! async fn accept(account: &Account, code: &str) -> Result<bool, BoxError> {
-//! #   let _ = (account, code);
-//!     // UPDATE users SET totp_step = ?1 WHERE id = ?2 AND totp_step < ?1
-//!     todo!()
+//! #   let rows = u64::from(account.has_second_factor() && code.is_empty());
+//!     // let rows = UPDATE users SET totp_step = ?1 WHERE id = ?2 AND totp_step < ?1
+//!     Ok(rows > 0)
 //! }
 //!
 //! /// POST /reset-password/factor: the proof goes into a cookie.

@@ -6,10 +6,10 @@ mod common;
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use common::{Backends, File, GOOD, World, client, typed};
+use common::{Backends, Captured, File, GOOD, World, client, typed};
 use password_reset::password::{Candidate, PasswordHash};
 use password_reset::queue::Task;
 use password_reset::testing::{Behaviour, block_on};
@@ -50,19 +50,6 @@ fn assert_clean(what: &str, haystack: &[u8], token: &str, more: &[&str]) {
     }
 }
 
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// R76, W13: a happy and a failing journey under a subscriber that takes everything.
 #[test]
 fn w13_no_secret_and_no_address_is_traced() {
@@ -97,7 +84,7 @@ fn w13_no_secret_and_no_address_is_traced() {
             (token, world.hash("1"))
         })
     });
-    let text = captured.0.lock().unwrap().clone();
+    let text = captured.bytes();
     assert!(
         holds(&text, b"authn_password_change"),
         "nothing was captured"

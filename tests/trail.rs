@@ -11,10 +11,9 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{Backends, GOOD, World, client, site, typed, user};
+use common::{Backends, Captured, GOOD, World, client, site, typed, user};
 use password_reset::account::{Client, Tenant, UserId};
 use password_reset::audit::log::{AuditLog, Entry, Query, Thread, journey};
 use password_reset::audit::{Actor, AuditSink, Event, EventKind, TracingSink};
@@ -518,20 +517,6 @@ fn r75_the_vocabulary_is_documented() {
     );
 }
 
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// R77, CWE-117: line feeds and escape sequences are refused by the types; separators of lines, and
 /// what turns text around, are escaped.
 #[test]
@@ -552,7 +537,7 @@ fn r77_hostile_names_stay_on_one_traced_line() {
         .with_writer(move || writer.clone())
         .finish();
     tracing::subscriber::with_default(subscriber, || TracingSink.record(&event)).unwrap();
-    let text = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+    let text = String::from_utf8(captured.bytes()).unwrap();
     assert_eq!(text.lines().count(), 1);
     for hidden in ['\u{2028}', '\u{2029}', '\u{202e}', '\u{200b}'] {
         assert!(!text.contains(hidden), "{text:?}");

@@ -569,4 +569,4 @@ impl Job {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,12 +1,11 @@
 //! R76, W13: what cancels is written nowhere but into the mail.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex};
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use password_reset::testing::block_on;
 
-use crate::common::{File, GOOD, World, client, typed};
+use crate::common::{Captured, File, GOOD, World, client, typed};
 use crate::{ADA, cancel, letters, refused};
 
 /// Neither the token, nor its second half in any of the usual spellings.
@@ -26,19 +25,6 @@ fn assert_clean(what: &str, bytes: &[u8], token: &str) {
     for secret in spellings {
         let held = bytes.windows(secret.len()).any(|window| window == secret);
         assert!(!held, "{what} holds the token");
-    }
-}
-
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 
@@ -70,7 +56,7 @@ fn w13_it_is_not_traced() {
         let world = letters::changed(|builder| builder.audit(password_reset::audit::TracingSink));
         block_on(story(&world))
     });
-    let text = captured.0.lock().unwrap().clone();
+    let text = captured.bytes();
     assert_clean("the trace", &text, &token);
     let text = String::from_utf8(text).unwrap();
     assert!(text.contains("password_reset_disowned"), "{text}");

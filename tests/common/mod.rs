@@ -7,7 +7,7 @@
     reason = "shared by several test binaries, each uses a part; tests may panic"
 )]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use password_reset::account::{
@@ -315,4 +315,24 @@ pub fn with_keyring(
     .build()
     .unwrap();
     (flow, outbox, clock)
+}
+
+/// What a subscriber writes, to be read again.
+#[derive(Clone, Default)]
+pub struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    pub fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl std::io::Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

@@ -18,7 +18,7 @@ use super::*;
 use crate::password::{Argon2id, Context as Words, Policy};
 
 /// No runtime, not even a test one.
-fn block_on<F: Future>(future: F) -> F::Output {
+pub(in crate::password) fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(thread::Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
