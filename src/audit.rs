@@ -225,9 +225,13 @@ pub enum EventKind {
         /// Whether the identifier was over its limit.
         suppressed: bool,
     },
-    /// A source was over its limit and was told so.
+    /// What was typed cannot be an identifier; it was charged and answered as any other, and nothing
+    /// was queued.
+    Unreadable,
+    /// A source was over its limit and was told so: of requests, where the event names an identifier,
+    /// or else of tokens and codes that it presented.
     RateLimited,
-    /// All sources of one network together were over their limit, and one of them was told so.
+    /// All sources of one network together were over such a limit, and one of them was told so.
     NetworkLimited,
     /// All requests together were over their limit. Either this one was told so, or it was taken
     /// from the reserve, and the request itself follows as an event of its own.
@@ -369,6 +373,7 @@ impl EventKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Requested { .. } => "password_reset_requested",
+            Self::Unreadable => "input_validation_fail",
             Self::RateLimited => "excess_rate_limit_exceeded",
             Self::NetworkLimited => "excess_rate_limit_exceeded_by_network",
             Self::GlobalLimited => "excess_rate_limit_exceeded_by_all",
@@ -413,7 +418,8 @@ impl EventKind {
     pub const fn is_noise(self) -> bool {
         matches!(
             self,
-            Self::RateLimited
+            Self::Unreadable
+                | Self::RateLimited
                 | Self::NetworkLimited
                 | Self::GlobalLimited
                 | Self::Challenged

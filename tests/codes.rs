@@ -9,6 +9,7 @@
 
 mod common;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,9 +21,15 @@ use password_reset::flow::{
     BuildError, Builder, CodeError, Codes, Parts, RequestError, TextLimits, VerifyError,
 };
 use password_reset::mail::Kind;
+use password_reset::password::{
+    Candidate, Context, HashPool, HasherError, NewPassword, PasswordHash, PasswordHasher, Policy,
+    Scratch,
+};
 use password_reset::queue::Channel;
 use password_reset::sms::{PhoneNumber, SendError, SmsSender, TextMessage};
-use password_reset::testing::{Behaviour, MemoryUsers, Outbox, block_on, poll_once};
+use password_reset::testing::{
+    Behaviour, InsecureHasher, MemoryUsers, Outbox, block_on, poll_once,
+};
 use password_reset::token::CodeHandle;
 
 const ADA: &str = "ada@example.com";
@@ -42,6 +49,15 @@ async fn asked(world: &World, identifier: &str) -> String {
         .unwrap();
     world.work().await;
     accepted.handle.to_string()
+}
+
+/// A handle that leads to no record.
+async fn nobodys_handle(world: &World) -> Result<String, RequestError> {
+    let client = client();
+    let asked = world
+        .flow
+        .request_code_unreadable(Channel::Mail, None, &client);
+    Ok(asked.await?.handle.to_string())
 }
 
 /// The digits of the last letter with a code.
@@ -168,6 +184,130 @@ fn w18_two_hundred_guesses_at_once_make_five_comparisons() {
         assert!((1..=5).contains(&hashes), "{hashes}");
     });
     assert!(world.saw(|k| k == EventKind::Refused(Refused::CodeTries)) >= 195);
+}
+
+/// R39, W17: a handle is no ticket for hashes. Before its code is made, and after its record is gone,
+/// nothing counts its tries; what is compared with nothing is bounded for everybody together.
+#[test]
+fn w17_a_handle_without_a_record_buys_few_hashes() {
+    let world = World::with(Backends::default(), |builder| {
+        builder.codes(Codes::default())
+    });
+    block_on(async {
+        let handle = nobodys_handle(&world).await.unwrap();
+        let before = world.flow.hashing().stats().started;
+        for number in 0..300_u32 {
+            let [_, _, high, low] = number.to_be_bytes();
+            let elsewhere = Client::from_ip([10, high, low, 1].into());
+            let refused = world.flow.redeem_code(&handle, WRONG, &elsewhere).await;
+            assert!(matches!(refused, Err(CodeError::Invalid)));
+        }
+        assert_eq!(world.flow.hashing().stats().started - before, 60);
+    });
+    assert_eq!(
+        world.saw(|k| k == EventKind::Refused(Refused::Unknown)),
+        300
+    );
+}
+
+/// R31: what cannot be an identifier is limited like whatever can.
+#[test]
+fn r31_text_that_is_no_identifier_is_no_way_around_a_limit() {
+    let world = World::with(Backends::default(), |builder| {
+        builder.codes(Codes::default())
+    });
+    block_on(async {
+        for asked in 0..30 {
+            let answer = match asked % 2 {
+                0 => world
+                    .flow
+                    .request_unreadable(None, &client())
+                    .await
+                    .map(drop),
+                _ => nobodys_handle(&world).await.map(drop),
+            };
+            match answer {
+                Ok(()) => assert!(asked < 20, "{asked}"),
+                Err(RequestError::RateLimited { .. }) => assert!(asked >= 20, "{asked}"),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        world.work().await;
+    });
+    assert_eq!(world.saw(|kind| kind == EventKind::Unreadable), 20);
+    assert!(world.outbox.messages().is_empty());
+}
+
+/// R31, W17: whoever has a /48 has 65,536 sources, and no more tries than five of them.
+#[test]
+fn w17_a_network_tries_no_more_codes_than_five_of_its_sources() {
+    let world = World::with(Backends::default(), |builder| {
+        builder.codes(Codes::default())
+    });
+    block_on(async {
+        let handle = nobodys_handle(&world).await.unwrap();
+        let mut limited = 0;
+        for number in 0..400_u16 {
+            let address = std::net::Ipv6Addr::new(0x2001, 0xdb8, 7, number, 0, 0, 0, 1);
+            let client = Client::from_ip(address.into());
+            let refused = world.flow.redeem_code(&handle, WRONG, &client).await;
+            limited += u32::from(matches!(refused, Err(CodeError::RateLimited { .. })));
+        }
+        assert_eq!(limited, 100);
+    });
+    assert_eq!(world.saw(|kind| kind == EventKind::NetworkLimited), 100);
+}
+
+/// Holds the thread that hashes until it is let go.
+struct Stuck(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
+
+impl PasswordHasher for Stuck {
+    fn hash(&self, new: &NewPassword, scratch: &mut Scratch) -> Result<PasswordHash, HasherError> {
+        let _ = self.0.lock().unwrap().recv();
+        InsecureHasher.hash(new, scratch)
+    }
+    fn verify(
+        &self,
+        candidate: &Candidate,
+        stored: &PasswordHash,
+        scratch: &mut Scratch,
+    ) -> Result<bool, HasherError> {
+        InsecureHasher.verify(candidate, stored, scratch)
+    }
+    fn needs_rehash(&self, _: &PasswordHash) -> bool {
+        false
+    }
+    fn max_bytes(&self) -> Option<usize> {
+        None
+    }
+}
+
+/// R74: overload is told to the operator, too.
+#[test]
+fn r74_a_code_that_finds_the_pool_full_is_in_the_trail() {
+    let (let_go, stuck) = std::sync::mpsc::channel();
+    let pool = HashPool::builder(Stuck(std::sync::Mutex::new(stuck)));
+    let pool = pool.threads(NonZeroUsize::MIN).queue(1).build().unwrap();
+    let world = World::with(Backends::unlimited(), |builder| {
+        builder.codes(Codes::default()).hashing(pool.clone())
+    });
+    block_on(async {
+        let handle = asked(&world, ADA).await;
+        let password = Policy::default().parse(GOOD, &Context::default()).unwrap();
+        let before = pool.stats().started;
+        let mut login = Box::pin(pool.hash(password));
+        assert!(poll_once(&mut login).is_none());
+        while pool.stats().started == before {
+            std::thread::yield_now();
+        }
+        let mut waits = Box::pin(redeem(&world.flow, &handle, WRONG));
+        assert!(poll_once(&mut waits).is_none());
+        let refused = redeem(&world.flow, &handle, WRONG).await;
+        assert!(matches!(refused, Err(CodeError::Busy)), "{refused:?}");
+        let_go.send(()).unwrap();
+        assert!(matches!(waits.await, Err(CodeError::Invalid)));
+    });
+    assert_eq!(world.saw(|k| k == EventKind::Refused(Refused::Busy)), 1);
 }
 
 /// R33, W19: a new code does not reset what counts for the account.

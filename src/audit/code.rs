@@ -248,6 +248,7 @@ macro_rules! codes {
 
 codes! {
     "requested" => Requested { suppressed },
+    "unreadable" => Unreadable,
     "rate_limited" => RateLimited,
     "network_limited" => NetworkLimited,
     "global_limited" => GlobalLimited,

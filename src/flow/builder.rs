@@ -76,7 +76,8 @@ pub struct Limits {
     /// What is kept back when those are used up: 500 an hour, of which each network gets one. So a
     /// flood has to come from as many networks as that to keep out somebody elsewhere (W56).
     pub reserve: Quota,
-    /// Tokens presented from one IPv4 address or IPv6 /64: 60 a minute.
+    /// Tokens and codes presented from one IPv4 address or IPv6 /64: 60 a minute; from one network as
+    /// many as [`sources_per_network`](Self::sources_per_network) of its sources may, so 300.
     pub verifications: Quota,
     /// Mails to one account, whatever was typed: 5 an hour. Those with codes, and those of operators,
     /// are counted apart, under the same quota.
@@ -98,6 +99,13 @@ impl Default for Limits {
             mails: Quota::new(5, HOUR),
             step_ups: Quota::new(20, HOUR).and(50, DAY),
         }
+    }
+}
+
+impl Limits {
+    /// What a whole network may, of what one of its sources may.
+    pub(super) fn of_network(&self, of_source: Quota) -> Quota {
+        of_source.times(self.sources_per_network.max(1))
     }
 }
 

@@ -21,6 +21,7 @@ use crate::audit::{Event, EventKind, Refused, Step};
 use crate::clock::Timestamp;
 use crate::error::{Backend, BackendError, BoxError};
 use crate::flow::ResetFlow;
+use crate::flow::verify::Presented;
 use crate::store::{Insert, Live, Reach};
 use crate::token::state::Revocation;
 use crate::token::{
@@ -29,6 +30,11 @@ use crate::token::{
 };
 use crate::wire::Fields;
 
+/// Apart from links and codes, so that whoever uses up those of a source leaves this to its owner.
+const CANCEL: Presented = Presented {
+    source: "cancel-source",
+    network: "cancel-network",
+};
 const HOUR: Duration = Duration::from_secs(3_600);
 const HOUR_MICROS: i64 = 3_600_000_000;
 const DAY_MICROS: i64 = 24 * HOUR_MICROS;
@@ -223,7 +229,7 @@ impl ResetFlow {
         };
         let unavailable =
             |backend, source| CancelError::Unavailable(self.failed(backend, Step::Cancel, source));
-        let over = self.over_limit("cancel-source", client).await;
+        let over = self.over_limit(CANCEL, client).await;
         if let Some(retry_after) = over.map_err(|e| unavailable(Backend::Limiter, e))? {
             return Err(CancelError::RateLimited { retry_after });
         }

@@ -14,10 +14,10 @@ use crate::account::{Client, Identifier};
 use crate::audit::Step;
 use crate::error::Backend;
 use crate::flow::ResetFlow;
-use crate::flow::request::{Asked, RequestError};
+use crate::flow::request::{Asked, Means, RequestError};
 use crate::human::Proof;
 use crate::limit::Quota;
-use crate::queue::{Channel, Task};
+use crate::queue::Channel;
 use crate::token::{CODE_DIGITS, CodeHandle};
 
 pub(super) use deliver::CodeJob;
@@ -149,33 +149,32 @@ impl ResetFlow {
         proof: Option<&Proof>,
         client: &Client,
     ) -> Result<CodeAccepted, RequestError> {
-        let drawn = self.stray_handle(channel)?;
-        let handle = drawn.selector();
-        let asked = Asked {
-            identifier,
-            client,
-            bucket: "request-identifier-code",
-            text: channel == Channel::Sms,
-            proof,
-        };
-        self.ask(asked, |identifier, suppressed| Task::Code {
-            identifier,
-            channel,
-            handle,
-            suppressed,
-        })
-        .await?;
-        Ok(CodeAccepted { handle: drawn })
+        self.ask_code(Some(identifier), channel, proof, client)
+            .await
     }
 
-    /// A handle that leads nowhere: what a page answers where the text that was typed cannot be an
-    /// identifier, and so belongs to nobody.
+    /// The same where what was typed cannot be an identifier, and so belongs to nobody. Charged and
+    /// answered as any other; the handle leads nowhere.
     ///
     /// # Errors
     ///
-    /// [`RequestError::NotOffered`] and [`RequestError::Unavailable`], as for
-    /// [`request_code`](Self::request_code).
-    pub fn stray_handle(&self, channel: Channel) -> Result<CodeHandle, RequestError> {
+    /// As [`request_code`](Self::request_code).
+    pub async fn request_code_unreadable(
+        &self,
+        channel: Channel,
+        proof: Option<&Proof>,
+        client: &Client,
+    ) -> Result<CodeAccepted, RequestError> {
+        self.ask_code(None, channel, proof, client).await
+    }
+
+    async fn ask_code(
+        &self,
+        identifier: Option<&Identifier>,
+        channel: Channel,
+        proof: Option<&Proof>,
+        client: &Client,
+    ) -> Result<CodeAccepted, RequestError> {
         let offered = match channel {
             Channel::Mail => self.codes().is_some(),
             Channel::Sms => self.codes().is_some() && self.has_sms(),
@@ -185,6 +184,18 @@ impl ResetFlow {
         }
         let core = &self.core;
         let drawn = CodeHandle::draw(core.keyring.active(), core.random.as_ref());
-        drawn.map_err(|e| RequestError::Unavailable(self.failed(Backend::Random, Step::Request, e)))
+        let drawn = drawn.map_err(|e| self.failed(Backend::Random, Step::Request, e));
+        let drawn = drawn.map_err(RequestError::Unavailable)?;
+        let asked = Asked {
+            identifier,
+            means: Means::Code {
+                channel,
+                handle: drawn.selector(),
+            },
+            client,
+            proof,
+        };
+        self.ask(asked).await?;
+        Ok(CodeAccepted { handle: drawn })
     }
 }

@@ -147,11 +147,11 @@ impl ResetFlow {
             .await?;
         if let Some(network) = asked.client.network() {
             let key = self.of(None).address_key(lane.network, Some(network));
-            let quota = limits.source.times(limits.sources_per_network.max(1));
+            let quota = limits.of_network(limits.source);
             self.charge_request(&key, &quota, EventKind::NetworkLimited)
                 .await?;
         }
-        if asked.text {
+        if asked.means.is_text() {
             // Telephones know no tenants.
             let key = self.of(None).source_key(TEXTS, asked.client);
             let quota = &self.core.settings.text_limits.source;
@@ -242,7 +242,7 @@ impl ResetFlow {
         self.address_key(label, client.prefix())
     }
 
-    fn address_key(&self, label: &str, address: Option<IpAddr>) -> LimitKey {
+    pub(super) fn address_key(&self, label: &str, address: Option<IpAddr>) -> LimitKey {
         match address {
             Some(IpAddr::V4(v4)) => self.limit_key(label, &v4.octets()),
             Some(IpAddr::V6(v6)) => self.limit_key(label, &v6.octets()),

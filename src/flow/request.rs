@@ -9,8 +9,9 @@ use crate::flow::ResetFlow;
 use crate::flow::gate::Halt;
 use crate::human::Proof;
 use crate::limit::Decision;
-use crate::queue::{Job, JobId, Task};
+use crate::queue::{Channel, Job, JobId, Task};
 use crate::random;
+use crate::token::Selector;
 
 /// The request was taken. Says nothing about whether there is such an account.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,17 +42,51 @@ pub enum RequestError {
     Unavailable(#[source] BackendError),
 }
 
-/// What a request is charged to.
+/// One request.
 pub(super) struct Asked<'a> {
-    pub(super) identifier: &'a Identifier,
+    /// `None`: what was typed cannot be one.
+    pub(super) identifier: Option<&'a Identifier>,
+    pub(super) means: Means,
     pub(super) client: &'a Client,
-    /// The label of the identifier's bucket. Links and codes have one each, so that who uses up the
-    /// one leaves the other to the owner.
-    pub(super) bucket: &'static str,
-    /// Whether a text message was asked for.
-    pub(super) text: bool,
     /// What shows that a human asks.
     pub(super) proof: Option<&'a Proof>,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub(super) enum Means {
+    Link,
+    Code { channel: Channel, handle: Selector },
+}
+
+impl Means {
+    /// The label of the identifier's bucket. Links and codes have one each, so that who uses up the
+    /// one leaves the other to the owner.
+    const fn bucket(self) -> &'static str {
+        match self {
+            Self::Link => "request-identifier",
+            Self::Code { .. } => "request-identifier-code",
+        }
+    }
+
+    pub(super) fn is_text(self) -> bool {
+        matches!(self, Self::Code { channel, .. } if channel == Channel::Sms)
+    }
+
+    fn task(self, identifier: Identifier, suppressed: bool) -> Task {
+        match self {
+            Self::Link => Task::Deliver {
+                identifier,
+                suppressed,
+            },
+            Self::Code { channel, handle } => Task::Code {
+                identifier,
+                channel,
+                handle,
+                suppressed,
+            },
+        }
+    }
 }
 
 impl ResetFlow {
@@ -95,30 +130,42 @@ impl ResetFlow {
         client: &Client,
     ) -> Result<Accepted, RequestError> {
         let asked = Asked {
-            identifier,
+            identifier: Some(identifier),
+            means: Means::Link,
             client,
-            bucket: "request-identifier",
-            text: false,
             proof,
         };
-        self.ask(asked, |identifier, suppressed| Task::Deliver {
-            identifier,
-            suppressed,
-        })
-        .await?;
+        self.ask(asked).await?;
+        Ok(Accepted)
+    }
+
+    /// The same where what was typed cannot be an identifier, and so belongs to nobody. Charged and
+    /// answered as any other, so that such text is no way around a limit; nothing is queued.
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](Self::request).
+    pub async fn request_unreadable(
+        &self,
+        proof: Option<&Proof>,
+        client: &Client,
+    ) -> Result<Accepted, RequestError> {
+        let asked = Asked {
+            identifier: None,
+            means: Means::Link,
+            client,
+            proof,
+        };
+        self.ask(asked).await?;
         Ok(Accepted)
     }
 
     /// Charges the limits and queues one job.
-    pub(super) async fn ask(
-        &self,
-        asked: Asked<'_>,
-        task: impl FnOnce(Identifier, bool) -> Task,
-    ) -> Result<(), RequestError> {
+    pub(super) async fn ask(&self, asked: Asked<'_>) -> Result<(), RequestError> {
         let mut event = self.event(EventKind::Challenged);
-        event.identifier = Some(self.pseudonym(asked.identifier));
+        event.identifier = asked.identifier.map(|known| self.pseudonym(known));
         event.source = asked.client.prefix();
-        let answer = match self.try_request(&asked, task, &mut event).await {
+        let answer = match self.try_request(&asked, &mut event).await {
             Ok(()) => Ok(()),
             Err(Halt::Limited {
                 kind,
@@ -148,20 +195,19 @@ impl ResetFlow {
         answer
     }
 
-    async fn try_request(
-        &self,
-        asked: &Asked<'_>,
-        task: impl FnOnce(Identifier, bool) -> Task,
-        event: &mut Event,
-    ) -> Result<(), Halt> {
+    async fn try_request(&self, asked: &Asked<'_>, event: &mut Event) -> Result<(), Halt> {
         self.let_in(asked, event).await?;
-        let canonical = asked.identifier.canonical();
-        let key = self.limit_key(asked.bucket, canonical.as_bytes());
+        let Some(identifier) = asked.identifier else {
+            event.kind = EventKind::Unreadable;
+            return Ok(());
+        };
+        let canonical = identifier.canonical();
+        let key = self.limit_key(asked.means.bucket(), canonical.as_bytes());
         let quota = &self.core.settings.limits.identifier;
         let suppressed = self.count(&key, quota).await? != Decision::Allow;
 
-        let identifier = asked.identifier.clone().within(self.tenant.as_ref());
-        let job = self.job(task(identifier, suppressed), true)?;
+        let identifier = identifier.clone().within(self.tenant.as_ref());
+        let job = self.job(asked.means.task(identifier, suppressed), true)?;
         self.core
             .queue
             .push(&job)

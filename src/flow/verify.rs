@@ -10,7 +10,7 @@ use crate::audit::{EventKind, Refused, Step};
 use crate::clock::Timestamp;
 use crate::error::{Backend, BackendError, BoxError};
 use crate::flow::ResetFlow;
-use crate::limit::Decision;
+use crate::limit::{Decision, LimitKey, Quota};
 use crate::password::{Context, NewPassword, PasswordRejected};
 use crate::token::{Freshness, PresentedToken, Purpose, Selector, TokenRecord};
 
@@ -152,6 +152,19 @@ impl fmt::Debug for Verified {
     }
 }
 
+/// Under which names whoever presents a secret is counted.
+#[derive(Clone, Copy)]
+pub(super) struct Presented {
+    pub(super) source: &'static str,
+    pub(super) network: &'static str,
+}
+
+/// Links, codes and second factors.
+pub(super) const VERIFY: Presented = Presented {
+    source: "verify-source",
+    network: "verify-network",
+};
+
 impl ResetFlow {
     /// Looks at a token, and charges the source's limit. Token and account are only read: a mail
     /// scanner that opens the link a hundred times changes nothing (R41, W36).
@@ -166,7 +179,7 @@ impl ResetFlow {
         };
         let unavailable =
             |backend, source| VerifyError::Unavailable(self.failed(backend, Step::Verify, source));
-        let over = self.over_limit("verify-source", client).await;
+        let over = self.over_limit(VERIFY, client).await;
         if let Some(retry_after) = over.map_err(|e| unavailable(Backend::Limiter, e))? {
             return Err(VerifyError::RateLimited { retry_after });
         }
@@ -202,23 +215,41 @@ impl ResetFlow {
         })
     }
 
-    /// Charges a source for a secret that it presents; answers when it may try again, if it is over
-    /// its limit.
+    /// Charges a source, and its network, for a secret that it presents; answers when it may try
+    /// again, if one of them is over its limit.
     pub(super) async fn over_limit(
         &self,
-        label: &str,
+        label: Presented,
         client: &Client,
     ) -> Result<Option<Duration>, BoxError> {
-        let source = self.source_key(label, client);
-        let quota = &self.core.settings.limits.verifications;
-        let decision = self.core.limiter.check(&source, quota, self.now()).await?;
-        let Decision::Deny { retry_after } = decision else {
+        let limits = &self.core.settings.limits;
+        let source = self.source_key(label.source, client);
+        if let Some(wait) = self.wait(&source, &limits.verifications).await? {
+            return Ok(Some(self.told(EventKind::RateLimited, client, wait)));
+        }
+        // Who has a /48 has 65,536 sources.
+        let Some(network) = client.network() else {
             return Ok(None);
         };
-        let mut event = self.event(EventKind::RateLimited);
+        let network = self.of(None).address_key(label.network, Some(network));
+        let quota = limits.of_network(limits.verifications);
+        let wait = self.wait(&network, &quota).await?;
+        Ok(wait.map(|wait| self.told(EventKind::NetworkLimited, client, wait)))
+    }
+
+    async fn wait(&self, key: &LimitKey, quota: &Quota) -> Result<Option<Duration>, BoxError> {
+        let decision = self.core.limiter.check(key, quota, self.now()).await?;
+        Ok(match decision {
+            Decision::Deny { retry_after } => Some(retry_after),
+            _ => None,
+        })
+    }
+
+    fn told(&self, kind: EventKind, client: &Client, wait: Duration) -> Duration {
+        let mut event = self.event(kind);
         event.source = client.prefix();
         self.record(event);
-        Ok(Some(retry_after))
+        wait
     }
 
     /// Compares the verifier with the record, or with nothing: the same work either way (R40).

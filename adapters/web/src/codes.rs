@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, StatusCode};
 use password_reset::account::{Client, Identifier};
-use password_reset::flow::{CodeAccepted, CodeError};
+use password_reset::flow::CodeError;
 use password_reset::human::Proof;
 use password_reset::queue::Channel;
 use password_reset::secrecy::ExposeSecret;
@@ -28,16 +28,16 @@ impl ResetWeb {
             Way::Sms => Channel::Sms,
             _ => Channel::Mail,
         };
-        let handle = match identifier {
+        let client = &visitor.client;
+        let accepted = match identifier {
             Some(identifier) => {
-                let accepted =
-                    flow.request_code_with_proof(&identifier, channel, proof, &visitor.client);
-                let CodeAccepted { handle, .. } = accepted.await?;
-                handle
+                flow.request_code_with_proof(&identifier, channel, proof, client)
+                    .await?
             }
             // What cannot be an identifier belongs to nobody, and nobody gets a handle too.
-            None => flow.stray_handle(channel)?,
+            None => flow.request_code_unreadable(channel, proof, client).await?,
         };
+        let handle = accepted.handle;
         Ok(if visitor.json {
             Answer::json(
                 StatusCode::ACCEPTED,

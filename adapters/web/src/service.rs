@@ -279,12 +279,12 @@ impl ResetWeb {
         proof: Option<&Proof>,
         visitor: &Visitor,
     ) -> Result<Answer, Problem> {
-        // What cannot be an identifier belongs to nobody, and nobody gets this same answer.
-        if let Some(identifier) = identifier {
-            let flow = &self.shared.flow;
-            flow.request_with_proof(&identifier, proof, &visitor.client)
-                .await?;
-        }
+        let (flow, client) = (&self.shared.flow, &visitor.client);
+        match identifier {
+            Some(identifier) => flow.request_with_proof(&identifier, proof, client).await?,
+            // What cannot be an identifier belongs to nobody, and nobody gets this same answer.
+            None => flow.request_unreadable(proof, client).await?,
+        };
         Ok(if visitor.json {
             Answer::status(StatusCode::ACCEPTED, "accepted")
         } else {

@@ -8,7 +8,9 @@ use crate::account::{Account, Client, UserId};
 use crate::audit::{EventKind, Refused, Step};
 use crate::clock::Timestamp;
 use crate::error::{Backend, BackendError, BoxError};
+use crate::flow::verify::VERIFY;
 use crate::flow::{ResetFlow, VerifyError};
+use crate::limit::{Decision, Quota};
 use crate::password::{PoolError, Share};
 use crate::store::{Insert, Live};
 use crate::token::state::{Claim, ClaimId, Revocation, Settlement};
@@ -20,6 +22,8 @@ use crate::token::{
 /// How long a count of tries is kept: longer than anybody would wait to go on guessing, and no
 /// longer, because whoever asks for codes makes such records.
 const COUNT_LIFE: Duration = Duration::from_secs(30 * 86_400);
+/// How many codes a minute are compared with nothing, for everybody together.
+const TRIES_OF_NOTHING: u32 = 60;
 const ANY_NUMBER: Live = Live::at_most(NonZeroU32::MAX);
 
 /// Why a code was not exchanged.
@@ -100,7 +104,7 @@ impl ResetFlow {
             return Err(self.refuse_code(Refused::Unknown, client, None, None));
         }
         let selector = handle.selector();
-        let over = self.over_limit("verify-source", client).await;
+        let over = self.over_limit(VERIFY, client).await;
         if let Some(retry_after) = over.map_err(|e| self.code_unavailable(Backend::Limiter, e))? {
             return Err(CodeError::RateLimited { retry_after });
         }
@@ -114,6 +118,9 @@ impl ResetFlow {
         let found = tokens.find(&selector).await;
         let found = found.map_err(|e| self.code_unavailable(Backend::Tokens, e))?;
         let record = found.filter(|record| record.purpose == Purpose::Code);
+        if record.is_none() && !self.may_try_nothing().await? {
+            return Err(self.refuse_code(Refused::Unknown, client, Some(selector), None));
+        }
         let user = record.as_ref().map(|record| record.user.clone());
         let refuse = |why| self.refuse_code(why, client, Some(selector), user.as_ref());
 
@@ -123,7 +130,13 @@ impl ResetFlow {
             of_account = counted.map_err(|e| self.code_unavailable(Backend::Tokens, e))?;
         }
         // The same hash for a locked account, and for no record at all: its time tells nothing.
-        let right = self.is_right(&selector, record.as_ref(), &code).await?;
+        let right = match self.is_right(&selector, record.as_ref(), &code).await {
+            Err(CodeError::Busy) => {
+                let _: CodeError = refuse(Refused::Busy);
+                return Err(CodeError::Busy);
+            }
+            right => right?,
+        };
         let record = record.ok_or_else(|| refuse(Refused::Unknown))?;
         if of_account > codes.tries_per_account {
             return Err(refuse(Refused::CodesLocked));
@@ -139,6 +152,17 @@ impl ResetFlow {
         let account = account.map_err(|e| self.code_unavailable(Backend::Users, e))?;
         let account = self.present(&record, account).map_err(refuse)?;
         self.exchange(record, &account, client).await
+    }
+
+    /// Whether a handle without a record gets a hash too. A handle has a record from the moment its
+    /// code, or nobody's, is made, until a week after. Before and after that nothing counts its tries,
+    /// and whoever collects handles would have hashes for nothing.
+    async fn may_try_nothing(&self) -> Result<bool, CodeError> {
+        let key = self.of(None).limit_key("code-nothing", &[]);
+        let quota = Quota::new(TRIES_OF_NOTHING, Duration::from_secs(60));
+        let decision = self.core.limiter.check(&key, &quota, self.now()).await;
+        let decision = decision.map_err(|e| self.code_unavailable(Backend::Limiter, e))?;
+        Ok(decision == Decision::Allow)
     }
 
     /// Hashes and compares, whatever there is to compare with.
