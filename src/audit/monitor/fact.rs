@@ -59,12 +59,15 @@ impl Fact {
     pub(super) fn of(event: &Event) -> Option<Self> {
         use Signal::{
             Asked, BadProof, BadToken, BudgetSpent, CodeTriedOut, CodesLocked, Disowned,
-            MailGivenUp, PartFailed, Taken, WrongCode,
+            MailGivenUp, PartFailed, Taken, TokenLimited, WrongCode,
         };
         let (role, signals): (Role, &[Signal]) = match event.kind {
             EventKind::Requested { .. } => (Role::Request, &[Asked, Taken]),
+            EventKind::Unreadable => (Role::Plain, &[Asked]),
             // Without an identifier it is a token that was presented, not a request.
-            EventKind::RateLimited if event.identifier.is_none() => return None,
+            EventKind::RateLimited | EventKind::NetworkLimited if event.identifier.is_none() => {
+                (Role::Plain, &[TokenLimited])
+            }
             EventKind::RateLimited | EventKind::NetworkLimited | EventKind::Challenged => {
                 (Role::Plain, &[Asked])
             }

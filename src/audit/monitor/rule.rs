@@ -37,6 +37,8 @@ words! {
         /// A token or a handle was presented that is none: malformed, unknown, or with another
         /// verifier.
         BadToken = "bad_token",
+        /// A source, or its network, presented more tokens and codes than it may.
+        TokenLimited = "token_limited",
         /// A token that was used up within the last hour was presented from another network than the
         /// one that used it.
         Reused = "reused",
@@ -68,6 +70,7 @@ impl Signal {
                 | Self::BudgetSpent
                 | Self::BadProof
                 | Self::BadToken
+                | Self::TokenLimited
                 | Self::WrongCode
                 | Self::CodeTriedOut
         )
@@ -495,6 +498,7 @@ fn standard() -> Vec<Rule> {
         ..rule
     };
     let (asked, wrong) = (Signal::Asked, Signal::WrongCode);
+    let presented = vec![Signal::BadToken, Signal::TokenLimited];
     let all = Group::All;
     vec![
         // Enumeration. Two hundred people behind one address, and a carrier's address that
@@ -577,6 +581,32 @@ fn standard() -> Vec<Rule> {
             Count(30),
             10 * MINUTE,
         )),
+        mild(Rule {
+            counts: presented.clone(),
+            ..rule(
+                "bad_tokens_of_a_network",
+                Signal::BadToken,
+                Sources,
+                Group::Network,
+                Count(20),
+                10 * MINUTE,
+            )
+        }),
+        // Many sources, each of them quiet.
+        Rule {
+            counts: presented,
+            ..rule(
+                "bad_tokens",
+                Signal::BadToken,
+                Events,
+                all,
+                Usual {
+                    factor: 10,
+                    floor: 300,
+                },
+                10 * MINUTE,
+            )
+        },
         rule(
             "networks_of_a_code",
             wrong,
