@@ -230,6 +230,10 @@ impl AuditSink for Failures {
         }
         Ok(())
     }
+
+    fn lost(&self) -> u64 {
+        0
+    }
 }
 
 /// A mail server a millisecond away, and some work to encode and sign the mail.

@@ -474,6 +474,8 @@ impl EventKind {
 ///   called on the request path, and the flow never waits for an audit trail (R77).
 /// - An error is counted ([`ResetFlow::audit_failures`](crate::ResetFlow::audit_failures)) and
 ///   stops nothing; answer one when the event is lost.
+/// - `lost` MUST count what was taken and then given up. Whoever could flood the trail until events
+///   are lost would otherwise be unseen for it.
 pub trait AuditSink: Send + Sync + 'static {
     /// Takes one event.
     ///
@@ -481,6 +483,10 @@ pub trait AuditSink: Send + Sync + 'static {
     ///
     /// Any error when the event could not be taken.
     fn record(&self, event: &Event) -> Result<(), BoxError>;
+
+    /// How many events it took and then gave up, since it was made; 0 for one that keeps nothing
+    /// back. Must be as quick as `record`.
+    fn lost(&self) -> u64;
 }
 
 /// Both sinks get every event, whatever the other one does.
@@ -489,6 +495,10 @@ impl<A: AuditSink, B: AuditSink> AuditSink for (A, B) {
         let (first, second) = (self.0.record(event), self.1.record(event));
         first.and(second)
     }
+
+    fn lost(&self) -> u64 {
+        self.0.lost().saturating_add(self.1.lost())
+    }
 }
 
 macro_rules! forward {
@@ -496,6 +506,10 @@ macro_rules! forward {
         impl<T: AuditSink + ?Sized> AuditSink for $pointer<T> {
             fn record(&self, event: &Event) -> Result<(), BoxError> {
                 (**self).record(event)
+            }
+
+            fn lost(&self) -> u64 {
+                (**self).lost()
             }
         }
     )+ };

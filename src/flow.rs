@@ -256,9 +256,11 @@ impl ResetFlow {
         self.core.second_factor.is_some()
     }
 
-    /// How many audit events the sink did not take since the start.
+    /// How many audit events the sink did not take since the start, or took and lost.
     pub fn audit_failures(&self) -> u64 {
-        self.core.audit_failures.load(Ordering::Relaxed)
+        let not_taken = self.core.audit_failures.load(Ordering::Relaxed);
+        let lost = catch_unwind(AssertUnwindSafe(|| self.core.audit.lost()));
+        not_taken.saturating_add(lost.unwrap_or_default())
     }
 
     /// What the audit trail calls this identifier, in this flow's tenant: one pseudonym for each key

@@ -421,6 +421,10 @@ impl AuditSink for Refusing {
             _ => Ok(()),
         }
     }
+
+    fn lost(&self) -> u64 {
+        0
+    }
 }
 
 /// R24: a link is handed over only after the trail has it, and loudly.

@@ -238,6 +238,9 @@ fn a_failing_pager_or_limiter_silences_nothing() {
             assert_eq!((report.alarms, report.failures), (0, 1));
         }
         assert_eq!(node.round().await.alarms, 1);
+        // It reads what it wrote down.
+        let report = node.round().await;
+        assert_eq!((report.events, report.alarms, report.failures), (1, 0, 0));
         assert_eq!(node.round().await, WatchReport::default());
         assert_eq!(shared.pager.rules(), ["parts_failing"]);
         assert_eq!(alarms_in(&shared.log).len(), 1);
@@ -318,6 +321,9 @@ fn events_that_are_lost_ring_by_themselves() {
         fn record(&self, _: &Event) -> Result<(), BoxError> {
             Err("full".into())
         }
+        fn lost(&self) -> u64 {
+            0
+        }
     }
     block_on(async {
         let world = World::with(Backends::default(), |builder| builder.audit(Full));
@@ -339,6 +345,119 @@ fn events_that_are_lost_ring_by_themselves() {
         assert_eq!(pager.rules(), ["events_lost"]);
         assert_eq!(pager.told.lock().unwrap()[0].count, 3);
     });
+}
+
+/// R77: a sink that takes everything and cannot write it is as loud as one that is full.
+#[test]
+fn events_that_were_taken_and_then_lost_ring_too() {
+    #[derive(Clone, Default)]
+    struct Away(Arc<AtomicU32>);
+    impl AuditSink for Away {
+        fn record(&self, _: &Event) -> Result<(), BoxError> {
+            Ok(())
+        }
+        fn lost(&self) -> u64 {
+            self.0.load(Ordering::Relaxed).into()
+        }
+    }
+    block_on(async {
+        let away = Away::default();
+        let both = (MemoryLog::default(), away.clone());
+        let world = World::with(Backends::default(), |builder| builder.audit(both));
+        let pager = Pager::default();
+        let mut watcher = world.flow.watcher(MemoryLog::default());
+        watcher = watcher.alarms(pager.clone());
+        assert_eq!(watcher.run_once().await.alarms, 0);
+        away.0.store(7, Ordering::Relaxed);
+        assert_eq!(world.flow.audit_failures(), 7);
+        assert_eq!(watcher.run_once().await.alarms, 1);
+        assert_eq!(watcher.run_once().await.alarms, 0);
+        assert_eq!(pager.rules(), ["events_lost"]);
+        assert_eq!(pager.told.lock().unwrap()[0].count, 7);
+    });
+}
+
+/// A watcher that reads nothing must not look like a quiet day.
+#[test]
+fn a_trail_that_cannot_be_read_for_a_minute_rings_by_itself() {
+    struct Away;
+    #[async_trait]
+    impl AuditLog for Away {
+        async fn read(&self, _: &Query) -> Result<Page, BoxError> {
+            Err("away".into())
+        }
+        async fn arrived(&self, _: Arrival, _: u32) -> Result<Page, BoxError> {
+            Err("away".into())
+        }
+        async fn latest(&self) -> Result<Arrival, BoxError> {
+            panic!("away")
+        }
+        async fn count(&self, _: &Query, _: &Spans) -> Result<Vec<Count>, BoxError> {
+            Err("away".into())
+        }
+        async fn purge(&self, _: Timestamp, _: u32) -> Result<u64, BoxError> {
+            Err("away".into())
+        }
+        async fn forget(&self, _: &UserId) -> Result<u64, BoxError> {
+            Err("away".into())
+        }
+    }
+    block_on(async {
+        let world = World::new();
+        let pager = Pager::default();
+        let mut watcher = world.flow.watcher(Away).alarms(pager.clone());
+        for second in 0..3_900 {
+            let alarms = watcher.run_once().await.alarms;
+            // After a minute, and again after an hour.
+            let expected = u32::from(second == 60 || second == 3_660);
+            assert_eq!(alarms, expected, "{second}");
+            world.clock.advance(Duration::from_secs(1));
+        }
+        assert_eq!(pager.rules(), ["trail_unreadable", "trail_unreadable"]);
+    });
+}
+
+/// Whoever claims an alarm and dies before it is told takes it to no grave: another process tells
+/// it, once.
+#[test]
+fn an_alarm_whose_teller_died_is_told_by_another() {
+    block_on(async {
+        let mut shared = Shared::new();
+        let (mut one, mut two, mut three) = (shared.node(), shared.node(), shared.node());
+        for node in [&mut one, &mut two, &mut three] {
+            node.round().await;
+        }
+        one.sweep([192, 0, 2, 7]).await;
+        // The pager does not answer, and then the process is gone.
+        let mut dies = one.world.flow.watcher(shared.log.clone()).alarms(Silent);
+        assert!(cut_after(dies.run_once(), 100).is_none());
+        drop(dies);
+        for _ in 0..3 {
+            assert_eq!(two.round().await.alarms + three.round().await.alarms, 0);
+        }
+        one.world.clock.advance(Duration::from_secs(120));
+        assert_eq!(two.round().await.alarms + three.round().await.alarms, 1);
+        for _ in 0..3 {
+            one.world.clock.advance(Duration::from_secs(120));
+            assert_eq!(two.round().await.alarms + three.round().await.alarms, 0);
+        }
+        assert_eq!(shared.pager.rules(), ["identifiers_of_a_source"]);
+        assert_eq!(alarms_in(&shared.log).len(), 1);
+    });
+}
+
+/// Never answers.
+struct Silent;
+
+#[async_trait]
+impl AlarmSink for Silent {
+    async fn raise(&self, _: &Alarm) -> Result<(), BoxError> {
+        std::future::poll_fn(|context| {
+            context.waker().wake_by_ref();
+            std::task::Poll::Pending
+        })
+        .await
+    }
 }
 
 /// An operator who turns the captcha off has the last word until the threshold is reached again.

@@ -84,6 +84,10 @@ impl AuditSink for NoAudit {
     fn record(&self, _: &Event) -> Result<(), BoxError> {
         Ok(())
     }
+
+    fn lost(&self) -> u64 {
+        0
+    }
 }
 
 /// Every id is an account, and all accounts look alike until their password is set. Costs nothing

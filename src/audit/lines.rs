@@ -165,6 +165,10 @@ impl AuditSink for JsonLines {
         };
         Ok(self.take(line(event), room)?)
     }
+
+    fn lost(&self) -> u64 {
+        JsonLines::lost(self)
+    }
 }
 
 impl fmt::Debug for JsonLines {

@@ -171,6 +171,10 @@ impl AuditSink for MetricsSink {
         }
         Ok(())
     }
+
+    fn lost(&self) -> u64 {
+        0
+    }
 }
 
 impl fmt::Debug for MetricsSink {

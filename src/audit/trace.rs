@@ -42,4 +42,8 @@ impl AuditSink for TracingSink {
         }
         Ok(())
     }
+
+    fn lost(&self) -> u64 {
+        0
+    }
 }

@@ -30,8 +30,16 @@ const WAITING: usize = 100;
 /// How many alarms of others are remembered while the trail of the last day is read.
 const REMEMBERED: usize = 10_000;
 
-/// The rule of events that the sink did not take, which no event can tell.
+/// How long another process that has claimed an alarm may take to tell it. After that somebody else
+/// does: it may have died with it.
+const TELLING: Duration = Duration::from_secs(120);
+/// How long the trail may not be readable before that is an alarm by itself.
+const OUTAGE: Duration = Duration::from_secs(60);
+
+/// The rule of events that the sink did not take or lost, which no event can tell.
 const EVENTS_LOST: RuleName = RuleName::new("events_lost");
+/// The rule of a trail that cannot be read, so that nothing else can ring.
+const TRAIL_UNREADABLE: RuleName = RuleName::new("trail_unreadable");
 
 /// What one round of a watcher did.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -52,9 +60,10 @@ pub struct WatchReport {
 /// Run one in every process that takes requests: each turns its own captcha switch on
 /// ([`When::Demanded`](crate::human::When::Demanded)), and all of them together tell an alarm once,
 /// because they claim it through the flow's limiter. With
-/// [`Unlimited`](crate::limit::Unlimited) each tells it.
+/// [`Unlimited`](crate::limit::Unlimited) each tells it. All of them must follow the same trail.
 ///
-/// Every alarm is recorded in the trail too, as [`EventKind::Alarm`]. When the first round begins,
+/// Every alarm that was told is recorded in the trail too, as [`EventKind::Alarm`]. One that another
+/// process has claimed, and that does not stand there two minutes later, is told after all. When the first round begins,
 /// the last day of the trail is read, so that nothing is missed over a restart; what rang then, and
 /// stands in the trail, is not told again.
 ///
@@ -116,6 +125,15 @@ pub struct Watcher {
     demanded: Option<Timestamp>,
     /// How many events were lost when it was last looked, and when that was told.
     lost: (u64, Option<Timestamp>),
+    outage: Outage,
+}
+
+/// Since when the trail cannot be read.
+#[derive(Default)]
+struct Outage {
+    since: Option<Timestamp>,
+    rounds: u64,
+    told: Option<Timestamp>,
 }
 
 /// From the first round on.
@@ -130,7 +148,7 @@ struct Watching {
 #[derive(Default)]
 struct Past {
     rang: VecDeque<Alarm>,
-    told: VecDeque<(RuleName, Names, Timestamp)>,
+    told: VecDeque<Told>,
 }
 
 /// What an event says about the subject of an alarm.
@@ -149,6 +167,8 @@ enum Claim {
     /// better than never.
     Asked,
     Won,
+    /// Somebody else was first, at this moment of our clock.
+    Elsewhere(Timestamp),
 }
 
 impl ResetFlow {
@@ -168,6 +188,7 @@ impl ResetFlow {
             due: VecDeque::new(),
             demanded: None,
             lost: (lost, None),
+            outage: Outage::default(),
         }
     }
 }
@@ -216,18 +237,21 @@ impl Watcher {
     pub async fn run_once(&mut self) -> WatchReport {
         let mut report = WatchReport::default();
         let now = self.flow.now();
-        match contain(self.follow(now, &mut report)).await {
-            Some(Ok(())) => {}
-            Some(Err(_)) => report.failures += 1,
-            None => {
-                // Half a page may be counted. The trail is the truth: read it again.
-                self.watching = None;
+        let followed = contain(self.follow(now, &mut report)).await;
+        if followed.is_none() {
+            // Half a page may be counted. The trail is the truth: read it again.
+            self.watching = None;
+        }
+        match followed {
+            Some(Ok(())) => self.outage.since = None,
+            _ => {
                 report.failures += 1;
+                self.look_at_outage(now);
             }
         }
         self.demand(now);
         self.look_for_losses(now);
-        self.tell(&mut report).await;
+        self.tell(now, &mut report).await;
         report
     }
 
@@ -253,6 +277,7 @@ impl Watcher {
             report.events += u64::try_from(entries.len()).unwrap_or(u64::MAX);
             let rang = watching.take(&entries, now, end);
             self.due_all(rang);
+            self.told_elsewhere(&entries);
             if entries.is_empty() {
                 return Ok(());
             }
@@ -309,19 +334,36 @@ impl Watcher {
             return;
         }
         self.lost.1 = Some(now);
-        self.due_all([Alarm {
-            rule: EVENTS_LOST,
-            severity: Severity::Critical,
-            at: now,
-            subject: Subject::All,
-            count: lost.saturating_sub(known),
-            threshold: 1,
-            window: HOUR,
-            first_seen: now,
-            cool_down: HOUR,
-            source: None,
-            challenge: None,
-        }]);
+        self.due_all([of_the_watch(
+            EVENTS_LOST,
+            lost.saturating_sub(known),
+            now,
+            now,
+        )]);
+    }
+
+    /// A watcher that reads nothing must not look like a quiet day. Told once an hour, past the trail.
+    fn look_at_outage(&mut self, now: Timestamp) {
+        let outage = &mut self.outage;
+        if outage.since.is_none() {
+            outage.rounds = 0;
+        }
+        let since = *outage.since.get_or_insert(now);
+        outage.rounds += 1;
+        let told = outage.told.is_some_and(|told| now.since(told) < HOUR);
+        if told || now.since(since) < OUTAGE {
+            return;
+        }
+        outage.told = Some(now);
+        let rounds = outage.rounds;
+        self.due_all([of_the_watch(TRAIL_UNREADABLE, rounds, since, now)]);
+    }
+
+    /// Forgets what stands in the trail by now, whoever told it.
+    fn told_elsewhere(&mut self, entries: &[Entry]) {
+        for told in entries.iter().filter_map(told) {
+            self.due.retain(|due| !is_about(&told, &due.alarm));
+        }
     }
 
     fn due_all(&mut self, alarms: impl IntoIterator<Item = Alarm>) {
@@ -335,40 +377,72 @@ impl Watcher {
         }
     }
 
-    async fn tell(&mut self, report: &mut WatchReport) {
+    async fn tell(&mut self, now: Timestamp, report: &mut WatchReport) {
         for _ in 0..self.due.len() {
             let Some(due) = self.due.front_mut() else {
                 return;
             };
-            if due.claim == Claim::Open {
-                due.claim = Claim::Asked;
-                if !is_ours(&self.flow, &due.alarm).await {
-                    self.due.pop_front();
-                    continue;
+            match due.claim {
+                Claim::Open => {
+                    due.claim = Claim::Asked;
+                    if !is_ours(&self.flow, "alarm", &due.alarm).await {
+                        due.claim = Claim::Elsewhere(now);
+                    }
                 }
+                Claim::Elsewhere(since) if now.since(since) >= TELLING => {
+                    due.claim = Claim::Asked;
+                    if !is_ours(&self.flow, "alarm-again", &due.alarm).await {
+                        // A third process is at it.
+                        self.due.pop_front();
+                        continue;
+                    }
+                }
+                _ => {}
             }
-            if due.claim == Claim::Asked {
-                due.claim = Claim::Won;
-                record(&self.flow, &due.alarm);
+            if matches!(due.claim, Claim::Elsewhere(_)) {
+                self.due.rotate_left(1);
+                continue;
             }
+            due.claim = Claim::Won;
             let told = contain(self.sink.raise(&due.alarm)).await;
-            let told = matches!(told, Some(Ok(())));
             // Only now: whoever is cut off above finds it where it was.
-            let due = self.due.pop_front();
-            if told {
+            let Some(due) = self.due.pop_front() else {
+                return;
+            };
+            if matches!(told, Some(Ok(()))) {
+                record(&self.flow, &due.alarm);
                 report.alarms += 1;
             } else {
+                // The sink's own words are dropped: nobody knows what is in them.
+                tracing::error!(alarm = %due.alarm, "an alarm could not be told");
                 report.failures += 1;
-                self.due.extend(due);
+                self.due.push_back(due);
             }
         }
     }
 }
 
+/// An alarm about the watch itself, which no event can tell.
+fn of_the_watch(rule: RuleName, count: u64, first_seen: Timestamp, now: Timestamp) -> Alarm {
+    Alarm {
+        rule,
+        severity: Severity::Critical,
+        at: now,
+        subject: Subject::All,
+        count,
+        threshold: 1,
+        window: HOUR,
+        first_seen,
+        cool_down: HOUR,
+        source: None,
+        challenge: None,
+    }
+}
+
 /// Whether this process is the one that tells. A limiter that fails leaves nobody untold.
-async fn is_ours(flow: &ResetFlow, alarm: &Alarm) -> bool {
+async fn is_ours(flow: &ResetFlow, label: &str, alarm: &Alarm) -> bool {
     let subject = format!("{} {}", alarm.rule, alarm.subject);
-    let key = flow.limit_key("alarm", subject.as_bytes());
+    let key = flow.limit_key(label, subject.as_bytes());
     let once = Quota::new(1, alarm.cool_down);
     let claim = flow.core.limiter.check(&key, &once, alarm.at);
     !matches!(contain(claim).await, Some(Ok(Decision::Deny { .. })))
@@ -424,7 +498,16 @@ impl Watching {
     }
 }
 
-fn told(entry: &Entry) -> Option<(RuleName, Names, Timestamp)> {
+/// An alarm that stands in the trail.
+type Told = (RuleName, Names, Timestamp);
+
+/// Whether it is this alarm: told some moments after it rang.
+fn is_about((rule, names_of_told, at): &Told, alarm: &Alarm) -> bool {
+    let about = *rule == alarm.rule && *names_of_told == names(&alarm.subject);
+    about && *at >= alarm.at && at.since(alarm.at) < alarm.cool_down
+}
+
+fn told(entry: &Entry) -> Option<Told> {
     let event = &entry.event;
     let EventKind::Alarm { rule, .. } = event.kind else {
         return None;
@@ -434,13 +517,9 @@ fn told(entry: &Entry) -> Option<(RuleName, Names, Timestamp)> {
 }
 
 impl Past {
-    /// Whether the trail has this alarm: told some moments after it rang.
+    /// Whether the trail has this alarm.
     fn has_told(&self, alarm: &Alarm) -> bool {
-        let wanted = names(&alarm.subject);
-        self.told.iter().any(|(rule, names, at)| {
-            let about = *rule == alarm.rule && *names == wanted;
-            about && *at >= alarm.at && at.since(alarm.at) < alarm.cool_down
-        })
+        self.told.iter().any(|told| is_about(told, alarm))
     }
 }
 

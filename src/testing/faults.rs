@@ -351,6 +351,10 @@ impl<T: AuditSink> AuditSink for Faulty<T> {
         self.plan
             .guard_sync("audit.record", || self.inner.record(event))
     }
+
+    fn lost(&self) -> u64 {
+        self.inner.lost()
+    }
 }
 
 impl<T: Templates> Templates for Faulty<T> {

@@ -39,6 +39,10 @@ impl AuditSink for Recorder {
         events.push(event.clone());
         Ok(())
     }
+
+    fn lost(&self) -> u64 {
+        0
+    }
 }
 
 #[cfg(test)]

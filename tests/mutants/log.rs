@@ -61,6 +61,10 @@ impl AuditSink for Log {
         }
         self.inner.record(&event)
     }
+
+    fn lost(&self) -> u64 {
+        self.inner.lost()
+    }
 }
 
 #[async_trait]

@@ -177,6 +177,10 @@ impl<D: Driver> AuditSink for SqlAudit<D> {
         }
         Ok(self.take(Entry::new(self.names.next(), event))?)
     }
+
+    fn lost(&self) -> u64 {
+        SqlAudit::lost(self)
+    }
 }
 
 impl<D: Driver> Clone for SqlAudit<D> {
