@@ -191,6 +191,7 @@ mod caught {
         purge_takes_the_moment_too => a_purge_takes_the_oldest,
         forget_takes_everybody => what_is_forgotten_is_gone,
         forget_takes_the_like => what_is_forgotten_is_gone,
+        forget_leaves_what_was_turned_away => what_is_forgotten_is_gone,
         forget_answers_only => what_is_forgotten_is_gone,
     }
 

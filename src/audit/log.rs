@@ -434,10 +434,10 @@ pub trait AuditLog: Send + Sync + 'static {
     /// How long a trail must be kept is the application's decision, so nobody calls this by itself.
     async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64, BoxError>;
 
-    /// Deletes what the trail holds of one account: its entries, and those of the same jobs and
-    /// tokens, such as the request, which names only a pseudonym. Answers how many.
+    /// Deletes what the trail holds of one account: its entries, and those that name no account but
+    /// the same job, token or pseudonym, such as its requests, taken or turned away. Answers how many.
     ///
-    /// What stays are requests whose identifier found no account, and numbers. Whether a person's
+    /// What stays are requests under identifiers that never led to the account, and numbers. Whether a person's
     /// wish (GDPR article 17) outweighs the duty to keep a security log (article 17 (3) b and e) is
     /// for the application's lawyers: see the page about operations. An attacker who has taken an
     /// account over may wish to be forgotten too.

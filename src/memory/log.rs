@@ -130,10 +130,15 @@ impl AuditLog for MemoryLog {
     async fn forget(&self, user: &UserId) -> Result<u64, BoxError> {
         let mut inner = lock(&self.0);
         let own = inner.entries.iter().filter(|entry| is_about(entry, user));
-        let own: HashSet<_> = own.flat_map(threads).collect();
+        let own: Vec<_> = own.collect();
+        let names: HashSet<_> = own.iter().filter_map(|it| it.event.identifier).collect();
+        let own: HashSet<_> = own.into_iter().flat_map(threads).collect();
         Ok(inner.delete(|entry| {
-            let of_nobody = entry.event.user.is_none();
-            is_about(entry, user) || of_nobody && threads(entry).any(|it| own.contains(&it))
+            let is_theirs = || {
+                let named = entry.event.identifier.is_some_and(|it| names.contains(&it));
+                named || threads(entry).any(|it| own.contains(&it))
+            };
+            is_about(entry, user) || entry.event.user.is_none() && is_theirs()
         }))
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use password_reset::Timestamp;
 use password_reset::account::UserId;
-use password_reset::audit::log::{Arrival, AuditLog, Count, Order, Page, Query, Spans};
+use password_reset::audit::log::{
+    Arrival, AuditLog, Count, MAX_ENTRIES, Order, Page, Query, Spans,
+};
 use password_reset::audit::{AuditSink, Event, EventKind};
 use password_reset::error::BoxError;
 use password_reset::memory::MemoryLog;
@@ -153,6 +155,18 @@ impl AuditLog for Log {
             "forget_takes_the_like" => {
                 let other = UserId::parse(&format!("{user} ")).unwrap();
                 Ok(self.inner.forget(user).await? + self.inner.forget(&other).await?)
+            }
+            "forget_leaves_what_was_turned_away" => {
+                let page = self.inner.read(&Query::oldest(MAX_ENTRIES)).await?;
+                let gone = self.inner.forget(user).await?;
+                let left = self.inner.read(&Query::oldest(MAX_ENTRIES)).await?;
+                let left: Vec<_> = left.entries.iter().map(|entry| entry.id).collect();
+                for entry in page.entries {
+                    if entry.event.kind == EventKind::RateLimited && !left.contains(&entry.id) {
+                        self.inner.record(&entry.event)?;
+                    }
+                }
+                Ok(gone)
             }
             "forget_answers_only" => {
                 let page = self.inner.read(&Query::newest(1_000)).await?;

@@ -83,6 +83,12 @@ fn trail<D: Driver>(backend: &SqlBackend<D>) -> Vec<OfTrail> {
             "audit_job",
         ),
         (
+            backend
+                .statement("DELETE FROM {audit} WHERE user_id IS NULL AND identifier IN (?1, ?2)"),
+            values!["1", "2"],
+            "audit_identifier",
+        ),
+        (
             backend.statement("DELETE FROM {audit} WHERE user_id = ?1"),
             values!["user-77"],
             "audit_user",

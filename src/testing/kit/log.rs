@@ -367,7 +367,8 @@ pub async fn a_purge_takes_the_oldest(store: Store, _: Race) {
     assert_eq!(purge(at(4), 100).await, 0);
 }
 
-/// The account's entries, the request that led to them, and nothing of anybody else.
+/// The account's entries, the requests that led to them or were turned away, and nothing of anybody
+/// else.
 pub async fn what_is_forgotten_is_gone(store: Store, _: Race) {
     let (ada, bob) = (user("ada"), user("ada "));
     let alarm = EventKind::Alarm {
@@ -382,10 +383,14 @@ pub async fn what_is_forgotten_is_gone(store: Store, _: Race) {
         asked.job = job;
         let mut issued = Event::new(at(second), EventKind::Issued);
         (issued.job, issued.token, issued.user) = (job, token, Some(owner.clone()));
+        issued.identifier = Some(Pseudonym::from_bytes([u8::from(*owner == ada); 16]));
+        // Turned away: there is no job, and nothing but the pseudonym ties it to anybody.
+        let mut limited = Event::new(at(second), EventKind::RateLimited);
+        limited.identifier = issued.identifier;
         let mut tried = Event::new(at(second), EventKind::Refused(Refused::WrongVerifier));
         tried.token = token;
         let list = if *owner == ada { &mut goes } else { &mut stays };
-        list.extend([asked, issued, tried]);
+        list.extend([asked, issued, limited, tried]);
     }
     let all: Vec<_> = stays.iter().chain(&goes).cloned().collect();
     record(&store, &all).await;

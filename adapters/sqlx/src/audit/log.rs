@@ -234,7 +234,7 @@ impl<D: Driver> SqlBackend<D> {
         let mut forgotten = 0_u64;
         // The account's own entries last: until then they lead to the others, also when this is
         // done again after it was cut.
-        for column in ["job", "token", "parent"] {
+        for column in ["job", "token", "parent", "identifier"] {
             let threads = format!(
                 "SELECT DISTINCT {column} AS thread FROM {{audit}}
                 WHERE user_id = ?1 AND {column} IS NOT NULL"
@@ -247,7 +247,7 @@ impl<D: Driver> SqlBackend<D> {
                 threads.extend(D::text(row, "thread")?);
             }
             for some in threads.chunks(BATCH) {
-                let column = if column == "job" { "job" } else { "token" };
+                let column = if column == "parent" { "token" } else { column };
                 let gone = self.delete_threads(&mut session, column, some).await?;
                 forgotten = forgotten.saturating_add(gone);
             }
@@ -257,7 +257,7 @@ impl<D: Driver> SqlBackend<D> {
         Ok(forgotten.saturating_add(gone))
     }
 
-    /// Deletes what names a job or a token, and nobody.
+    /// Deletes what names a job, a token or a pseudonym, and nobody.
     async fn delete_threads(
         &self,
         session: &mut Session<D>,
