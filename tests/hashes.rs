@@ -169,6 +169,8 @@ fn costs_over_the_ceilings_are_refused_before_any_work() {
         format!("$scrypt$ln=19,r=8,p=1${salt}${tag}"),
         format!("$scrypt$ln=17,r=8,p=9${salt}${tag}"),
         format!("$scrypt$ln=1,r=4294967295,p=4294967295${salt}${tag}"),
+        // A small table, and lanes that are not.
+        format!("$scrypt$ln=1,r=1048576,p=4${salt}${tag}"),
         format!("scrypt$2147483648$salt$8$1${wide}"),
         format!("$pbkdf2-sha256$i=10000001${salt}${tag}"),
         format!("$pbkdf2-sha512$4294967295${salt}${}", "A".repeat(86)),

@@ -13,12 +13,16 @@ use crate::password::{
 /// Verifies scrypt: PHC strings, which passlib writes too, and Django's.
 ///
 /// The ceilings are 256 MiB of memory (`128 · N · r` bytes), which is twice what OWASP asks for,
-/// and 1 GiB that is worked through in all (`128 · N · r · p` bytes).
+/// 1 MiB beside it (`128 · r · (p + 1)` bytes), and 1 GiB that is worked through in all
+/// (`128 · N · r · p` bytes).
 #[derive(Clone, Copy, Debug)]
 pub struct Scrypt {
     max_memory: u64,
     max_work: u64,
 }
+
+/// For what is not the table: 1,024 blocks of the usual size, where OWASP's strongest has 11.
+const MAX_LANES: u64 = 1 << 20;
 
 impl Scrypt {
     /// Lowers the ceilings: memory in KiB, and `p`, how often a hash may work through so much of
@@ -64,9 +68,12 @@ impl PasswordVerifier for Scrypt {
         _: &mut Scratch,
     ) -> Result<bool, HasherError> {
         let stored = Stored::parse(stored.expose())?;
-        let memory = (128 * u64::from(stored.r)).saturating_mul(1 << stored.log_n);
-        let work = memory.saturating_mul(u64::from(stored.p));
-        if memory > self.max_memory || work > self.max_work {
+        // What is allocated: the table, a block for each lane, and one to work in (RFC 7914, 5).
+        let block = 128 * u64::from(stored.r);
+        let table = block.saturating_mul(1 << stored.log_n);
+        let lanes = block.saturating_mul(u64::from(stored.p) + 1);
+        let work = table.saturating_mul(u64::from(stored.p));
+        if table > self.max_memory || lanes > MAX_LANES || work > self.max_work {
             return Err(HasherError::OverCeiling);
         }
         let params =
