@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::error::BoxError;
 use crate::store::{Insert, Live, Reach, TokenStore};
 use crate::token::state::{Claim, ClaimId, Hold, Revocation, Settlement, State};
-use crate::token::{Selector, TokenRecord};
+use crate::token::{Purpose, Selector, TokenRecord};
 
 /// A [`TokenStore`] in memory. Clones share their records.
 #[derive(Clone)]
@@ -89,10 +89,7 @@ impl TokenStore for MemoryTokens {
 
     async fn count_attempt(&self, selector: &Selector) -> Result<Option<u32>, BoxError> {
         let mut inner = lock(&self.0);
-        Ok(inner.records.get_mut(selector).map(|record| {
-            record.attempts = record.attempts.saturating_add(1);
-            record.attempts
-        }))
+        Ok(inner.count_attempt(selector))
     }
 
     async fn revoke(
@@ -154,6 +151,9 @@ struct Inner {
     due: Index,
     /// What may be purged, by expiry. Claimed records are not in it.
     purgeable: Index,
+    /// Counters of tries that have counted none yet, by expiry. Everybody who asks for a code leaves
+    /// one for a month, and it says no more than if it were not there.
+    idle: Index,
 }
 
 impl Inner {
@@ -227,8 +227,16 @@ impl Inner {
         u64::try_from(dead.len()).unwrap_or(u64::MAX)
     }
 
-    /// Drops one expired record that nobody waits for. Watched ones are spared: a late change of
-    /// the password may still have to be settled, and whoever fills the store must not prevent it.
+    fn count_attempt(&mut self, selector: &Selector) -> Option<u32> {
+        let record = self.records.get_mut(selector)?;
+        record.attempts = record.attempts.saturating_add(1);
+        self.idle.remove(&(record.expires_at, record.selector));
+        Some(record.attempts)
+    }
+
+    /// Drops one expired record that nobody waits for, or else a counter that has counted nothing.
+    /// Watched ones are spared: a late change of the password may still have to be settled, and whoever
+    /// fills the store must not prevent it.
     fn evict(&mut self, now: Timestamp) -> bool {
         let victim = self
             .purgeable
@@ -239,6 +247,7 @@ impl Inner {
                     .get(selector)
                     .is_some_and(|record| due(&record.state).is_none())
             });
+        let victim = victim.or_else(|| self.idle.first().map(|(_, selector)| *selector));
         victim.is_some_and(|selector| self.remove(&selector))
     }
 
@@ -279,6 +288,9 @@ impl Inner {
         if record.state.is_purgeable() {
             self.purgeable.insert(by_expiry);
         }
+        if record.purpose == Purpose::CodeTries && record.attempts == 0 {
+            self.idle.insert(by_expiry);
+        }
     }
 
     fn unindex(&mut self, record: &TokenRecord) {
@@ -293,6 +305,7 @@ impl Inner {
             self.due.remove(&(at, record.selector));
         }
         self.purgeable.remove(&by_expiry);
+        self.idle.remove(&by_expiry);
     }
 }
 
@@ -310,7 +323,7 @@ fn due(state: &State) -> Option<Timestamp> {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::token::{Epoch, KeyId, Purpose, TokenDigest};
+    use crate::token::{Epoch, KeyId, TokenDigest};
 
     const THREE: Live = Live::at_most(std::num::NonZeroU32::new(3).unwrap());
 
@@ -361,6 +374,26 @@ mod tests {
                 .contains_key(&Selector::from_bytes([1_u8; 16]))
         );
         assert_eq!(store.records.len(), 2);
+    }
+
+    /// Otherwise requests for codes, for nobody's addresses, fill it for a month.
+    #[test]
+    fn a_full_store_drops_counters_that_have_counted_nothing() {
+        let counter = |number, user| {
+            let mut counter = record(number, user, 0);
+            (counter.purpose, counter.expires_at) = (Purpose::CodeTries, at(2_592_000));
+            counter
+        };
+        let mut store = store(2);
+        store.insert(&counter(1, "a"), THREE).unwrap();
+        store.insert(&counter(2, "b"), THREE).unwrap();
+        let tried = Selector::from_bytes([1; 16]);
+        assert_eq!(store.count_attempt(&tried), Some(1));
+        store.insert(&record(3, "c", 1), THREE).unwrap();
+        // The one that has counted stays.
+        assert!(store.insert(&record(4, "d", 1), THREE).is_err());
+        assert_eq!(store.count_attempt(&tried), Some(2));
+        assert!(store.idle.is_empty());
     }
 
     #[test]
