@@ -137,6 +137,24 @@ fn r34_whoever_is_over_a_limit_gets_on_with_work_up_to_another() {
     });
 }
 
+/// R34: whoever only pretends to have worked uses up nothing of those who have.
+#[test]
+fn made_up_work_takes_no_turn_of_a_neighbour() {
+    block_on(async {
+        let world = with_work(Backends::default(), When::Demanded(Demand::default()));
+        let made_up = Proof::parse("bm8gd29yaw==").unwrap();
+        let start = world.faults.log().len();
+        for _ in 0..1_000 {
+            assert_eq!(ask(&world.flow, Some(&made_up)).await, "Challenge");
+        }
+        assert_eq!(world.faults.log().len(), start);
+        for _ in 0..20 {
+            let proof = proof(&world.flow);
+            assert_eq!(ask(&world.flow, Some(&proof)).await, "accepted");
+        }
+    });
+}
+
 #[test]
 fn an_answer_is_taken_once_whoever_brings_it_and_wherever() {
     block_on(async {

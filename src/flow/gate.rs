@@ -18,7 +18,7 @@ use crate::flow::ResetFlow;
 use crate::flow::request::Asked;
 #[cfg(feature = "proof-of-work")]
 use crate::human::ProofOfWork;
-use crate::human::{Demand, HumanCheck, Proof, Verdict, When};
+use crate::human::{Demand, Flaw, HumanCheck, Proof, Verdict, When};
 use crate::limit::{Decision, LimitKey, Quota};
 
 /// A check, and when it is asked for.
@@ -63,8 +63,17 @@ impl From<BackendError> for Halt {
     }
 }
 
+/// A proof, as far as it can be judged without asking anybody.
+enum Judged<'a> {
+    /// Its service has to be asked.
+    Foreign(&'a dyn HumanCheck, &'a Proof),
+    /// Right and in time; by this name it is taken once.
+    #[cfg(feature = "proof-of-work")]
+    Work([u8; 32]),
+}
+
 /// Names of buckets. Who brings a proof has others, of the same size: a flood without proofs leaves
-/// them alone.
+/// them alone. What pretends to come from a captcha's service takes of its own source and network.
 struct Lane {
     source: &'static str,
     network: &'static str,
@@ -130,12 +139,25 @@ impl ResetFlow {
         let gate = self.core.gate.as_ref();
         let gate = gate.filter(|gate| !matches!(gate.when, When::Never));
         let proven = gate.zip(asked.proof);
-        let lane = if proven.is_some() { &PROVEN } else { &PLAIN };
+        let judged = proven.map(|(gate, proof)| self.judge(gate, proof));
+        // Like no proof at all, what pretends to be work costs no call, and takes nothing of those who
+        // did theirs.
+        let judged = judged.transpose();
+        let judged = judged.map_err(|flaw| Halt::Challenge(EventKind::ProofRefused(flaw)))?;
+        let lane = if judged.is_some() { &PROVEN } else { &PLAIN };
         self.charge_source(lane, asked).await?;
-        if let Some((gate, proof)) = proven {
-            self.check_proof(gate, proof, asked.client).await?;
+        if let Some(judged) = judged {
+            self.check_proof(judged, asked.client).await?;
         }
         self.charge_all(lane, asked.client, event).await
+    }
+
+    fn judge<'a>(&self, gate: &'a Gate, proof: &'a Proof) -> Result<Judged<'a>, Flaw> {
+        match &gate.check {
+            Check::Foreign(check) => Ok(Judged::Foreign(check.as_ref(), proof)),
+            #[cfg(feature = "proof-of-work")]
+            Check::Work(_) => self.judge_work(proof).map(Judged::Work),
+        }
     }
 
     /// What belongs to the client alone. Asked before the proof is looked at, because a check may
@@ -166,14 +188,14 @@ impl ResetFlow {
         Ok(())
     }
 
-    async fn check_proof(&self, gate: &Gate, proof: &Proof, client: &Client) -> Result<(), Halt> {
-        let verdict = match &gate.check {
-            Check::Foreign(check) => {
+    async fn check_proof(&self, judged: Judged<'_>, client: &Client) -> Result<(), Halt> {
+        let verdict = match judged {
+            Judged::Foreign(check, proof) => {
                 let verdict = check.check(proof, client).await;
                 verdict.map_err(|source| BackendError::new(Backend::Human, source))?
             }
             #[cfg(feature = "proof-of-work")]
-            Check::Work(_) => self.check_work(proof).await?,
+            Judged::Work(answer) => self.take_work(&answer).await?,
         };
         match verdict {
             Verdict::Accept => Ok(()),

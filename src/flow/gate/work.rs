@@ -30,13 +30,14 @@ impl ResetFlow {
         })
     }
 
-    pub(super) async fn check_work(&self, proof: &Proof) -> Result<Verdict, BackendError> {
+    pub(super) fn judge_work(&self, proof: &Proof) -> Result<[u8; 32], Flaw> {
         let (ring, tenant) = (&self.core.keyring, self.tenant.as_ref());
-        let answer = match ProofOfWork::judge(ring, tenant, proof, self.now()) {
-            Ok(answer) => answer,
-            Err(flaw) => return Ok(Verdict::Refuse(flaw)),
-        };
-        let key = self.limit_key("work-seen", &answer);
+        ProofOfWork::judge(ring, tenant, proof, self.now())
+    }
+
+    /// Takes an answer, once.
+    pub(super) async fn take_work(&self, answer: &[u8; 32]) -> Result<Verdict, BackendError> {
+        let key = self.limit_key("work-seen", answer);
         Ok(match self.count(&key, &ProofOfWork::seen()).await? {
             Decision::Allow => Verdict::Accept,
             Decision::Deny { .. } => Verdict::Refuse(Flaw::Stale),
