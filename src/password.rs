@@ -298,9 +298,9 @@ mod tests {
 
     use super::*;
 
+    /// R49, W61.
     #[test]
-    fn composed_and_decomposed_are_one_password() {
-        // R49, W61.
+    fn w61_composed_and_decomposed_are_one_password() {
         let composed = Candidate::parse("caf\u{e9}").unwrap();
         let decomposed = Candidate::parse("cafe\u{301}").unwrap();
         assert_eq!(composed.expose(), decomposed.expose());

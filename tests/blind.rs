@@ -30,7 +30,7 @@ fn calls(world: &World, identifier: &str) -> (Vec<&'static str>, Vec<&'static st
 
 /// R27, W48: hit, miss, disabled, unverified and SSO-only make the same calls in the same order.
 #[test]
-fn a_request_makes_the_same_calls_for_everyone() {
+fn w48_a_request_makes_the_same_calls_for_everyone() {
     for identifier in KINDS {
         let (request, worker) = calls(&World::new(), identifier);
         assert_eq!(
@@ -67,7 +67,7 @@ fn a_request_makes_the_same_calls_for_everyone() {
 
 /// R26, W45: the answer is one value. The cause is in the audit trail, and only there.
 #[test]
-fn the_answer_is_the_same_and_the_audit_trail_knows_better() {
+fn w45_the_answer_is_the_same_and_the_audit_trail_knows_better() {
     let expected = [
         None,
         Some(Withheld::Unknown),
@@ -91,7 +91,7 @@ fn the_answer_is_the_same_and_the_audit_trail_knows_better() {
 
 /// R28, W46: the limit on an identifier is not heard, and is the same for known and unknown ones.
 #[test]
-fn an_identifier_over_its_limit_is_accepted_and_gets_nothing() {
+fn w46_an_identifier_over_its_limit_is_accepted_and_gets_nothing() {
     for identifier in ["ada@example.com", "nobody@example.com"] {
         let world = World::new();
         let first = calls(&world, identifier);
@@ -135,7 +135,7 @@ fn a_source_over_its_limit_is_told_so_alike() {
 
 /// W51: respellings of an identifier share one bucket.
 #[test]
-fn respellings_share_a_bucket() {
+fn w51_respellings_share_a_bucket() {
     let world = World::new();
     block_on(async {
         for spelling in [
@@ -165,7 +165,7 @@ fn respellings_share_a_bucket() {
 /// W53: a v4-mapped address is the IPv4 address, an IPv6 /64 is one source, and clients without an
 /// address share a bucket instead of going free.
 #[test]
-fn sources_are_folded() {
+fn w53_sources_are_folded() {
     let of = |text: &str| Client::from_ip(text.parse().unwrap()).prefix();
     assert_eq!(of("::ffff:192.0.2.7"), of("192.0.2.7"));
     assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
@@ -200,7 +200,7 @@ fn sources_are_folded() {
 
 /// W47: whatever the mailer does, the request is over before it is asked.
 #[test]
-fn a_broken_mailer_is_not_heard() {
+fn w47_a_broken_mailer_is_not_heard() {
     for behaviour in [
         Behaviour::FailTransient,
         Behaviour::FailPermanent,
@@ -225,7 +225,7 @@ fn a_broken_mailer_is_not_heard() {
 
 /// W50: many sources, one account: the account's own budget holds.
 #[test]
-fn one_account_gets_a_bounded_number_of_mails() {
+fn w50_one_account_gets_a_bounded_number_of_mails() {
     let world = World::with(common::Backends::default(), |builder| {
         let mut limits = password_reset::flow::Limits::default();
         limits.identifier = password_reset::limit::Quota::new(1_000, common::SPREAD);
@@ -252,7 +252,7 @@ fn one_account_gets_a_bounded_number_of_mails() {
 
 /// R18, W38: asking writes nothing to the users, and a hit leaves what a miss leaves.
 #[test]
-fn asking_changes_nothing_on_the_account() {
+fn w38_asking_changes_nothing_on_the_account() {
     let world = World::unlimited();
     let before = world.hash("1");
     block_on(async {

@@ -72,7 +72,7 @@ const CHANGES: [Change; 7] = [
 
 /// R6, W05, W33, W34, W35, W68: before the click, and between the click and the change.
 #[test]
-fn a_token_dies_with_what_it_was_made_for() {
+fn w33_w34_w35_a_token_dies_with_what_it_was_made_for() {
     for (what, change, why) in CHANGES {
         let world = World::unlimited();
         let token = block_on(world.mailed("ada@example.com")).unwrap();

@@ -175,7 +175,7 @@ fn an_invitation_dies_with_what_it_was_made_for() {
 
 /// W68: a reset that was asked for gives no password to an account that has lost its own.
 #[test]
-fn a_reset_link_is_no_invitation() {
+fn w68_a_reset_link_is_no_invitation() {
     // A stamp that says nothing is the same to the epoch as no password; it is told apart all the
     // same, in both directions.
     for before in [credential(OLD_HASH), Credential::Stamp("".into())] {

@@ -221,7 +221,7 @@ fn unknown_schemes_are_errors_and_never_wrong_passwords() {
 
 /// W59: 72 bytes are all read; one more is refused, and so is a NUL.
 #[test]
-fn bcrypt_is_given_no_password_that_it_would_cut() {
+fn w59_bcrypt_is_given_no_password_that_it_would_cut() {
     let bcrypt = ["$2a$", "$2b$", "$2y$", "bcrypt$$2b$"];
     let all = cheap().filter(|v| bcrypt.iter().any(|prefix| v.stored.starts_with(prefix)));
     let (mut longest, mut empty) = (0, 0);

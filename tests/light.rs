@@ -148,7 +148,7 @@ fn only_a_change_costs_a_hash() {
 
 /// R44, W26: ten mebibytes of anything are refused by their length, before any work.
 #[test]
-fn oversized_input_is_refused_by_its_length() {
+fn w26_oversized_input_is_refused_by_its_length() {
     let world = World::unlimited();
     let huge = "a".repeat(TEN_MIB);
     assert_eq!(
@@ -174,7 +174,7 @@ fn oversized_input_is_refused_by_its_length() {
 
 /// R20, W9, W23, W24, W25: typed refusals and generic answers; nothing breaks and nothing is lost.
 #[test]
-fn bad_input_is_refused_or_answered_like_any_other() {
+fn w25_bad_input_is_refused_or_answered_like_any_other() {
     let world = World::unlimited();
     for bad in [
         "",

@@ -12,7 +12,7 @@ use password_reset::testing::{Behaviour, block_on};
 
 /// W40: a mail that fails takes its own token along and leaves older links alone.
 #[test]
-fn a_failed_mail_kills_no_link_that_was_delivered() {
+fn w40_a_failed_mail_kills_no_link_that_was_delivered() {
     let world = World::unlimited();
     block_on(async {
         let delivered = world.mailed("ada@example.com").await.unwrap();
@@ -35,7 +35,7 @@ fn a_failed_mail_kills_no_link_that_was_delivered() {
 /// W40, W47: a mail that was cut off may have arrived, so its link stays good; and it takes no
 /// place away from the next try, however often that happens.
 #[tokio::test]
-async fn a_cut_off_mail_neither_kills_its_link_nor_locks_the_owner_out() {
+async fn w40_a_cut_off_mail_neither_kills_its_link_nor_locks_the_owner_out() {
     for behaviour in [Behaviour::Panic, Behaviour::Uncertain] {
         let world = World::unlimited();
         world.outbox.behave(behaviour);

@@ -116,7 +116,7 @@ fn w28_a_token_and_its_siblings_are_spent() {
 
 /// R52: a refused password does not burn the token, nor does looking at it (R41, W36).
 #[test]
-fn looking_and_refusing_burn_nothing() {
+fn w36_looking_and_refusing_burn_nothing() {
     let world = World::unlimited();
     block_on(async {
         let token = world.mailed("ada@example.com").await.unwrap();

@@ -69,7 +69,7 @@ async fn acts(operator: &Operator, id: &UserId) -> [(&'static str, Acted); 8] {
 
 /// R24, W69: the owner gets the link, the operator gets nothing, and every event names the operator.
 #[test]
-fn a_reset_is_mailed_to_the_owner_and_names_the_operator() {
+fn w69_a_reset_is_mailed_to_the_owner_and_names_the_operator() {
     let world = world();
     block_on(async {
         let () = operator(&world)

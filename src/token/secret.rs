@@ -200,7 +200,11 @@ impl fmt::Debug for PresentedToken {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests may panic")]
+    #![allow(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        reason = "tests may panic"
+    )]
 
     use proptest::prelude::*;
 
@@ -252,6 +256,35 @@ mod tests {
             assert_eq!(token.expose().len(), LINK_TOKEN_CHARS);
             assert_eq!(spelling(&halves), token.expose());
             assert!(seen.insert(token.expose().to_owned()));
+        }
+    }
+
+    /// W16: tokens of one instant, for two accounts: none comes twice, and no byte of them leans to
+    /// any value. There is no time and no account in them, so there is no clock to freeze.
+    #[test]
+    fn w16_a_million_tokens_are_all_different_and_no_byte_is_biased() {
+        const TOKENS: usize = 1_000_000;
+        const BYTES: usize = 48;
+        let mut counts = vec![[0_u32; 256]; BYTES];
+        let mut seen = std::collections::HashSet::with_capacity(TOKENS);
+        for _ in 0..TOKENS {
+            let (_, halves) = LinkToken::generate(&SystemRandom).unwrap();
+            let selector = halves.selector.as_bytes();
+            let verifier = halves.verifier.expose();
+            for (at, byte) in selector.iter().chain(verifier).enumerate() {
+                counts[at][usize::from(*byte)] += 1;
+            }
+            // Half of the selector: 64 bits, of which a million draws have no two alike, but for one
+            // test in 37 million.
+            let half = u64::from_be_bytes(selector[..8].try_into().unwrap());
+            assert!(seen.insert(half), "a selector came twice");
+        }
+        let expected = TOKENS as f64 / 256.0;
+        for (at, counts) in counts.iter().enumerate() {
+            let deviation = |count: &u32| (f64::from(*count) - expected).powi(2) / expected;
+            let chi_square: f64 = counts.iter().map(deviation).sum();
+            // 255 degrees of freedom: the mean is 255, and 420 is 7 deviations beyond it.
+            assert!(chi_square < 420.0, "byte {at}: {chi_square}");
         }
     }
 

@@ -107,7 +107,7 @@ async fn debug_does_not_say_where_the_file_is() {
 
 /// W25: nothing in an id means anything to the database.
 #[tokio::test]
-async fn metacharacters_are_ordinary_characters() {
+async fn w25_metacharacters_are_ordinary_characters() {
     let backend = SqliteBackend::in_memory().await.unwrap();
     let ids = [
         "ada",

@@ -443,6 +443,16 @@ pub async fn user_ids_are_compared_byte_by_byte(store: Store, _: Race) {
         &["42", "042", "42.0", "4.2e1", "+42", "{42}", "42:"],
     )
     .await;
+    // Pieces of a query (W25).
+    let pieces = [
+        "1",
+        "?1",
+        "$1",
+        "' OR 1=1--",
+        "1; DROP TABLE users",
+        "{\"$ne\":1}",
+    ];
+    assert_all_differ(&store, &pieces).await;
 }
 
 /// A second record under a taken selector is refused and changes nothing.
