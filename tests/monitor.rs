@@ -52,6 +52,31 @@ fn a_recorded_stream_rings_exactly_as_it_says() {
     }
 }
 
+/// R78: whoever is rung out of bed finds the rule explained.
+#[test]
+fn every_rule_is_explained() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/alarms.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let rows: Vec<_> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` |"))
+        .collect();
+    let rules: Vec<_> = Rules::default()
+        .iter()
+        .map(|rule| rule.name.to_string())
+        .collect();
+    // Beside the rules over events those of the watch itself.
+    let all = rules.iter().map(String::as_str);
+    let all: Vec<_> = all.chain(["events_lost", "trail_unreadable"]).collect();
+    assert_eq!(rows.iter().map(|(name, _)| *name).collect::<Vec<_>>(), all);
+    for (name, row) in rows {
+        let challenges = Rules::default()
+            .get(password_reset::audit::RuleName::parse(name).unwrap())
+            .is_some_and(|rule| rule.challenge.is_some());
+        assert_eq!(row.contains("| yes |"), challenges, "{name}");
+    }
+}
+
 /// R78: eight ordinary days ring nothing, wherever in them the monitor begins.
 #[test]
 fn an_ordinary_week_rings_nothing() {

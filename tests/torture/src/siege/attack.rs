@@ -1,6 +1,7 @@
 //! Requests at a steady pace, from wherever the attacker likes.
 
-use std::sync::Arc;
+use std::iter;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -14,7 +15,7 @@ use crate::siege::site::{Method, Outcome, Site};
 const OPEN: usize = 256;
 /// Whose mailbox is filled, and whose code is guessed.
 pub(crate) const VICTIM: u32 = 1;
-/// How often one source guesses: once more than a code may be tried.
+/// How often one source guesses at what it asked for itself: once more than a code may be tried.
 const GUESSES: usize = 6;
 
 /// By when a code is made, which begins at a random moment within two seconds. Before that there is
@@ -39,7 +40,8 @@ pub(crate) enum Attack {
     SweepFromOneNetwork,
     /// Asks for one account, each from a network of its own, and does the work.
     FillOneMailbox,
-    /// Asks for a code of one account, each from a network of its own, does the work, and guesses.
+    /// Asks for a code of one account, each from a network of its own, does the work, and guesses: once
+    /// at the code that the first of them asked for, which was mailed, and then at its own.
     GuessCodes,
 }
 
@@ -56,15 +58,16 @@ impl Siege {
         let mut pace = interval(Duration::from_secs(1) / self.per_second);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let open = Arc::new(Semaphore::new(OPEN));
+        let first = Arc::new(OnceLock::new());
         let mut sent = JoinSet::new();
         for number in 0..self.sources {
             pace.tick().await;
             let Ok(turn) = Arc::clone(&open).acquire_owned().await else {
                 break;
             };
-            let site = Arc::clone(site);
+            let (site, first) = (Arc::clone(site), Arc::clone(&first));
             sent.spawn(async move {
-                let shots = self.attack.shoot(&site, number).await;
+                let shots = self.attack.shoot(&site, number, &first).await;
                 drop(turn);
                 shots
             });
@@ -76,7 +79,8 @@ impl Siege {
 }
 
 impl Attack {
-    async fn shoot(self, site: &Site, number: u32) -> Vec<Shot> {
+    /// `first` is the first handle that any of them got.
+    async fn shoot(self, site: &Site, number: u32, first: &OnceLock<String>) -> Vec<Shot> {
         let at = site.seconds();
         let stranger = format!("stranger-{number}@example.com");
         let (asked, source) = match self {
@@ -108,11 +112,13 @@ impl Attack {
         let (outcome, handle) = asked;
         let mut shots = vec![Shot { at, outcome }];
         if let (Self::GuessCodes, Some(handle)) = (self, handle) {
+            let first = first.get_or_init(|| handle.clone());
             sleep(MADE).await;
-            for _ in 0..GUESSES {
+            let own = if *first == handle { 0 } else { GUESSES };
+            for handle in iter::once(first).chain(iter::repeat_n(&handle, own)) {
                 let at = site.seconds();
                 let code = format!("{:08}", fastrand::u32(..100_000_000));
-                let outcome = site.try_code(&source, &handle, &code).await;
+                let outcome = site.try_code(&source, handle, &code).await;
                 shots.push(Shot { at, outcome });
             }
         }

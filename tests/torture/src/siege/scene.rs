@@ -15,6 +15,8 @@ use crate::siege::site::{Method, Outcome, Site, Trail};
 
 /// How long alarms and mails may take behind the last request.
 const AFTERWARDS: Duration = Duration::from_secs(15);
+/// By when the first alarm has to ring, in seconds. Rules wait five seconds for events that come late.
+const SOON: f64 = 15.0;
 /// When somebody elsewhere has forgotten a password, too: the alarm has rung by then.
 const ELSEWHERE_AFTER: [u64; 2] = [15, 30];
 const ELSEWHERE: &str = "100.64.200.9";
@@ -78,7 +80,11 @@ pub(crate) const SCENES: &[Plan] = &[
             sources: 1_000,
             per_second: 25,
         }),
-        rings: &["sources_of_an_identifier", "codes_tried_out"],
+        rings: &[
+            "sources_of_an_identifier",
+            "networks_of_a_code",
+            "codes_tried_out",
+        ],
     },
 ];
 
@@ -219,6 +225,11 @@ impl Scene {
         for rule in plan.rings {
             let rang = self.trail.alarms.iter().any(|alarm| alarm.rule == *rule);
             self.claim(format!("{rule} rang"), rang);
+        }
+        if plan.siege.is_some() {
+            let first = self.trail.alarms.first();
+            let soon = first.is_some_and(|alarm| alarm.after <= SOON);
+            self.claim(format!("something rang within {SOON} s"), soon);
         }
         let accepted = self.number(Outcome::Accepted);
         match plan.siege.map(|siege| siege.attack) {
