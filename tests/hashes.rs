@@ -106,6 +106,24 @@ fn every_wrong_password_is_refused() {
     }
 }
 
+/// The same at the costs that other software uses, one wrong password each.
+#[test]
+fn every_dear_hash_refuses_a_wrong_password() {
+    let cheap: Vec<_> = cheap().map(|vector| vector.stored).collect();
+    let mut dear = 0;
+    for Vector { password, stored } in vectors() {
+        if cheap.contains(&stored) {
+            continue;
+        }
+        let mut wrong = password.clone();
+        // As many bytes, so that bcrypt's limit is not what refuses it.
+        wrong.replace_range(..usize::from(!wrong.is_empty()), "~");
+        assert!(matches!(verify(&wrong, stored), Ok(false)), "{stored}");
+        dear += 1;
+    }
+    assert!(dear >= 10, "{dear}");
+}
+
 /// A hash that its column cut off is damage, and not a wrong password.
 #[test]
 fn every_truncated_hash_is_an_error() {
