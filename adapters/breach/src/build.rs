@@ -64,8 +64,8 @@ pub struct Built {
 
 /// Makes a filter from a list.
 ///
-/// Takes 60 MiB of memory, however long the list is, and twice the filter's size of disk beside it
-/// while it runs. The filter is there whole or not at all.
+/// Takes 60 MiB of memory for a list of 1.5 thousand million, and up to one and a half times the
+/// filter's size of disk beside it while it runs. The filter is there whole or not at all.
 ///
 /// ```
 /// use password_reset_breach::{BreachFilter, Build, Lines};
