@@ -25,7 +25,7 @@ try {
     if (!SHOWN.includes(name)) return;
     if (name === "choose") {
       await page.locator("#password").fill("a quiet harbour at dawn");
-      await page.getByText("Strong", { exact: true }).waitFor();
+      await page.getByText("Looks strong", { exact: true }).waitFor();
     }
     for (const { name: sheet, width, height } of SHEETS) {
       for (const colorScheme of ["light", "dark"]) {
