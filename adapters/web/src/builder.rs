@@ -366,6 +366,8 @@ fn render_all(web: &ResetWeb) -> Result<(), BuildError> {
             pause: web.shared.cancel_pause,
         }),
         Page::Cancelled,
+        Page::DeadCancel(&Problem::Invalid),
+        Page::DeadCancel(&Problem::LinkMissing),
     ];
     // A refused password, or code, is shown on its form.
     let alone = |problem: &&Problem| !problem.is_on_a_form();

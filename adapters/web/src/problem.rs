@@ -18,6 +18,8 @@ pub enum Problem {
     Expired,
     /// This browser has opened no link, or has lost its cookie since: the link itself may be good.
     LinkMissing,
+    /// This browser has asked for no code, or has lost its cookie since.
+    CodeMissing,
     /// The code is wrong, expired, used, or was tried too often: one word for all (R29).
     CodeInvalid,
     /// The new password was refused. The link is as good as before.
@@ -73,6 +75,7 @@ impl Problem {
             Self::Invalid => "invalid",
             Self::Expired => "expired",
             Self::LinkMissing => "link_missing",
+            Self::CodeMissing => "code_missing",
             Self::CodeInvalid => "code_invalid",
             Self::Rejected(_) => "rejected",
             Self::InUse => "in_use",
@@ -103,6 +106,7 @@ impl Problem {
             Self::Invalid,
             Self::Expired,
             Self::LinkMissing,
+            Self::CodeMissing,
             Self::CodeInvalid,
             Self::InUse,
             Self::OtherLink,
@@ -133,9 +137,11 @@ impl Problem {
     pub const fn status(&self) -> StatusCode {
         match self {
             // An expired capability is as if it had never been (R82).
-            Self::Invalid | Self::Expired | Self::LinkMissing | Self::NotFound => {
-                StatusCode::NOT_FOUND
-            }
+            Self::Invalid
+            | Self::Expired
+            | Self::LinkMissing
+            | Self::CodeMissing
+            | Self::NotFound => StatusCode::NOT_FOUND,
             Self::CodeInvalid | Self::FactorWrong | Self::Rejected(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }

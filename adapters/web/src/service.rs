@@ -226,7 +226,7 @@ impl ResetWeb {
             Route::Ask => self.asking(false, visitor),
             Route::Challenge => self.challenge(),
             Route::Sent => Ok(self.page(StatusCode::OK, Page::Sent, visitor.language)),
-            Route::Code => Ok(self.type_code(&request.headers, visitor)),
+            Route::Code => self.type_code(&request.headers, visitor),
             Route::Done => Ok(self.page(StatusCode::OK, Page::Done, visitor.language)),
             Route::Choose => self.open(request, visitor).await,
             // Whoever needs the form is shown it there.
@@ -465,11 +465,14 @@ impl ResetWeb {
         self.page(status, page, owner.language.unwrap_or(visitor.language))
     }
 
-    /// A problem with a link; where the link is dead, its cookie goes too.
+    /// A problem with a link; where the link is of no use any more, its cookie goes too.
     pub(crate) fn ended(&self, problem: Problem, visitor: &Visitor) -> Answer {
         let answer = self.problem(&problem, visitor);
         match problem {
-            Problem::Invalid | Problem::Expired => answer.cookie(&self.shared.handoff.forget()),
+            // With the last the link is as good as dead: its form would be shown, and then refused.
+            Problem::Invalid | Problem::Expired | Problem::FactorTries => {
+                answer.cookie(&self.shared.handoff.forget())
+            }
             _ => answer,
         }
     }
