@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
+use password_reset::flow::CancelError;
 use password_reset::secrecy::ExposeSecret;
 use password_reset::text::Language;
 
@@ -84,8 +85,12 @@ impl ResetWeb {
 
     async fn disown(&self, token: &str, pause: Duration, visitor: &Visitor) -> Result<(), Problem> {
         let looked = self.shared.flow.look_at_cancel(token, &visitor.client);
-        let _ = looked.await?.cancel(pause).await?;
-        Ok(())
+        match looked.await?.cancel(pause).await {
+            Ok(_) => Ok(()),
+            // One step failed, and the others were done.
+            Err(CancelError::Unavailable(_)) => Err(Problem::Unfinished),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn cancelled(&self, visitor: &Visitor) -> Answer {

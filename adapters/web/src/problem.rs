@@ -47,6 +47,9 @@ pub enum Problem {
     Busy,
     /// A part of the flow failed. Nothing was changed.
     Unavailable,
+    /// A part of the flow failed while a link of "this wasn't me" was at work: perhaps not everything
+    /// is cancelled. Doing it again is harmless.
+    Unfinished,
     /// Nobody knows yet whether the password was changed.
     Uncertain,
     /// Not a form, or not the JSON, of this page.
@@ -88,6 +91,7 @@ impl Problem {
             Self::Challenge => "challenge",
             Self::Busy => "busy",
             Self::Unavailable => "unavailable",
+            Self::Unfinished => "unfinished",
             Self::Uncertain => "uncertain",
             Self::Malformed => "malformed",
             Self::UnsupportedMediaType => "unsupported_media_type",
@@ -120,6 +124,7 @@ impl Problem {
             Self::Challenge,
             Self::Busy,
             Self::Unavailable,
+            Self::Unfinished,
             Self::Uncertain,
             Self::Malformed,
             Self::UnsupportedMediaType,
@@ -150,7 +155,9 @@ impl Problem {
                 StatusCode::FORBIDDEN
             }
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Busy | Self::Unavailable | Self::Uncertain => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Unavailable | Self::Unfinished | Self::Uncertain => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Malformed => StatusCode::BAD_REQUEST,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -172,7 +179,7 @@ impl Problem {
         match self {
             Self::RateLimited { retry_after } => Some(*retry_after),
             Self::Busy => Some(Duration::from_secs(1)),
-            Self::Unavailable => Some(Duration::from_secs(10)),
+            Self::Unavailable | Self::Unfinished => Some(Duration::from_secs(10)),
             // The lease of a claim.
             Self::InUse | Self::Uncertain => Some(Duration::from_secs(120)),
             _ => None,

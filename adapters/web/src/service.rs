@@ -117,10 +117,11 @@ impl ResetWeb {
     #[cfg(any(feature = "axum", feature = "actix"))]
     pub(crate) fn after_panic(&self, request: &Parts) -> Response<Bytes> {
         let route = self.paths().route(request.uri.path());
-        let changing = request.method == Method::POST && route == Some(Route::Choose);
-        let problem = match changing {
-            true => Problem::Uncertain,
-            false => Problem::Unavailable,
+        let problem = match route.filter(|_| request.method == Method::POST) {
+            Some(Route::Choose) => Problem::Uncertain,
+            Some(Route::Cancel) => Problem::Unfinished,
+            // The other routes change nothing of an account.
+            _ => Problem::Unavailable,
         };
         self.refuse(request, &problem)
     }
