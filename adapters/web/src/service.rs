@@ -88,7 +88,8 @@ impl ResetWeb {
     /// Answers one request. `peer` is the address of the connection, if there is one.
     ///
     /// For a framework without glue of its own: read at most
-    /// [`MAX_BODY_BYTES`](crate::MAX_BODY_BYTES), in at most [`body_timeout`](Self::body_timeout);
+    /// [`MAX_BODY_BYTES`](crate::MAX_BODY_BYTES), in at most [`body_timeout`](Self::body_timeout) for
+    /// the whole of it, not for each read, or a client that drips would hold its connection for ever;
     /// answer what is longer or slower with [`refuse`](Self::refuse). Run this on a task of its
     /// own, so that a client that hangs up does not cut a change in the middle. (The worker would
     /// finish it, two minutes later.) The answer to `HEAD` has the body of `GET`, which every HTTP
