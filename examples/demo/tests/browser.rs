@@ -11,6 +11,7 @@
 mod common;
 
 use std::io::Write;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Once;
@@ -54,6 +55,24 @@ fn r67_the_second_factor_is_asked_for_before_the_password() {
 #[test]
 fn r34_a_person_does_not_feel_the_work_and_a_program_is_asked_for_it() {
     in_chromium_with("work", &["--proof-of-work", "always"]);
+}
+
+#[test]
+fn r82_over_https_the_cookie_is_the_hosts_and_other_sites_change_nothing() {
+    if let Err(error) = Command::new("openssl").arg("version").output() {
+        missing(&format!("no openssl: {error}"));
+        return;
+    }
+    // The links name the proxy's port, so it is chosen before anything listens there.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap();
+    let site = format!("https://localhost:{}", port.local_addr().unwrap().port());
+    drop(port);
+    let base = format!("{site}/reset-password");
+    in_chromium_behind(
+        "https",
+        &["--link-base", &base, "--proxies", "1"],
+        Some(&site),
+    );
 }
 
 #[test]
@@ -107,15 +126,22 @@ fn in_chromium(script: &str) {
 }
 
 fn in_chromium_with(script: &str, flags: &[&str]) {
+    in_chromium_behind(script, flags, None);
+}
+
+/// The browser's site is what the script's own proxy shows of the demo, if it has one.
+fn in_chromium_behind(script: &str, flags: &[&str], site: Option<&str>) {
     if let Err(why) = ready() {
         missing(&why);
         return;
     }
     let all = [&["--limits", "off", "--accounts", "4"], flags].concat();
     let demo = Demo::start(&all);
+    let backend = format!("http://{}", demo.address);
     let output = Command::new("node")
         .arg(format!("{SCRIPTS}/{script}.mjs"))
-        .env("DEMO_SITE", format!("http://{}", demo.address))
+        .env("DEMO_SITE", site.unwrap_or(&backend))
+        .env("DEMO_BACKEND", &backend)
         .env("DEMO_PASSWORD", demo.initial_password())
         .output()
         .unwrap();
