@@ -1,7 +1,7 @@
 //! What can be chosen: [`Builder`].
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -18,14 +18,15 @@ use crate::client::{Proxies, Told};
 use crate::forms::{FORM, missing};
 use crate::handoff::Handoff;
 use crate::origin::Origins;
-use crate::page::{Asking, Cancel, Choose, Factor, Page, Render, Theme};
+use crate::page::{self, Asking, Cancel, Choose, Factor, Page, Render, Theme};
 use crate::paths::{self, Paths};
 use crate::problem::Problem;
 use crate::service::{ResetWeb, SeenBy, Shared};
 use crate::widget::Widget;
 
 /// Does the work that the page asks for.
-pub(crate) const WORK: &str = include_str!("pages/work.js");
+pub(crate) static WORK: LazyLock<String> =
+    LazyLock::new(|| page::without_comments(include_str!("pages/work.js")));
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The service cannot be built.
@@ -316,7 +317,7 @@ impl Builder {
                 language: self.language,
                 style: versioned(&paths.style(), self.render.style()),
                 script: versioned(&paths.script(), self.render.script()),
-                work: versioned(&paths.work(), WORK),
+                work: versioned(&paths.work(), &WORK),
                 render: self.render,
                 login: self.login,
                 full_address: self.full_address,

@@ -369,7 +369,7 @@ impl Default for Theme {
         Self {
             engine,
             style: include_str!("pages/style.css").to_owned(),
-            script: include_str!("pages/script.js").to_owned(),
+            script: without_comments(include_str!("pages/script.js")),
         }
     }
 }
@@ -422,6 +422,13 @@ impl Render for Theme {
     fn script(&self) -> &str {
         &self.script
     }
+}
+
+/// A script as it is served: what explains it is for who reads the source, and visitors load it.
+pub(crate) fn without_comments(script: &str) -> String {
+    let lines = script.lines().map(str::trim_start);
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Checked when they were configured: nothing in them is to be escaped.

@@ -247,7 +247,7 @@ impl ResetWeb {
             )),
             Route::Work => Ok(Answer::file(
                 "text/javascript; charset=utf-8",
-                builder::WORK,
+                &builder::WORK,
                 is_version(&self.shared.work),
             )),
             // Never permanent: the page may move (R84).
