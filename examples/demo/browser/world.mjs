@@ -8,6 +8,8 @@ import { chromium } from "playwright-core";
 export const SITE = process.env.DEMO_SITE;
 /** Where it listens itself, if there is a proxy in front. */
 export const BACKEND = process.env.DEMO_BACKEND ?? SITE;
+/** That of a second one, which asks everybody for work. */
+export const WORK_SITE = process.env.DEMO_WORK_SITE;
 /** Whose password it is, and what it is at the start. */
 export const ADA = "ada@example.com";
 export const OLD = process.env.DEMO_PASSWORD;
@@ -76,7 +78,7 @@ export class World {
   /** Every request: `{ method, url, kind, headers }`; the header lines as they were sent. */
   requests = [];
   /** Origins of other sites that a test has made itself. */
-  others = new Set();
+  others = new Set([WORK_SITE]);
   #complaints = [];
   #refused = new Set();
   #newest = "";
