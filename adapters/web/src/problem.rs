@@ -307,6 +307,40 @@ mod tests {
     }
 
     #[test]
+    fn every_code_is_in_the_readme_with_its_status() {
+        let readme = include_str!("../README.md");
+        let (_, table) = readme
+            .split_once("| code | status | |\n|---|---|---|\n")
+            .unwrap();
+        let rows = table.lines().take_while(|line| line.starts_with('|'));
+        let mut documented = BTreeSet::new();
+        for row in rows {
+            let mut cells = row.split('|').skip(1).map(str::trim);
+            let codes: Vec<_> = cells.next().unwrap().split(", ").collect();
+            let statuses: Vec<u16> = cells
+                .next()
+                .unwrap()
+                .split(", ")
+                .map(|status| status.parse().unwrap())
+                .collect();
+            // One for all of the row, or one each.
+            assert!(
+                statuses.len() == 1 || statuses.len() == codes.len(),
+                "{row}"
+            );
+            for (code, status) in codes.iter().zip(statuses.iter().cycle()) {
+                let new = documented.insert((*status, code.trim_matches('`').to_owned()));
+                assert!(new, "twice: {row}");
+            }
+        }
+        let samples = Problem::samples();
+        let given = samples
+            .iter()
+            .map(|problem| (problem.status().as_u16(), problem.code().to_owned()));
+        assert_eq!(documented, given.collect());
+    }
+
+    #[test]
     fn every_violation_is_documented() {
         let all = [
             Violation::TooShort { min: 15 },
