@@ -1,7 +1,7 @@
 //! What can be chosen: [`Builder`].
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -18,14 +18,15 @@ use crate::client::{Proxies, Told};
 use crate::forms::{FORM, missing};
 use crate::handoff::Handoff;
 use crate::origin::Origins;
-use crate::page::{Asking, Cancel, Choose, Factor, Page, Render, Theme};
+use crate::page::{self, Asking, Cancel, Choose, Factor, Page, Render, Theme};
 use crate::paths::{self, Paths};
 use crate::problem::Problem;
 use crate::service::{ResetWeb, SeenBy, Shared};
 use crate::widget::Widget;
 
 /// Does the work that the page asks for.
-pub(crate) const WORK: &str = include_str!("pages/work.js");
+pub(crate) static WORK: LazyLock<String> =
+    LazyLock::new(|| page::without_comments(include_str!("pages/work.js")));
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The service cannot be built.
@@ -35,8 +36,10 @@ pub enum BuildError {
     /// The page to log in is neither a path of this site nor a page on https.
     #[error("the login page {0:?} is neither a path, such as /login, nor a page on https")]
     Login(String),
-    /// The page for the second factor is neither a path of this site nor a page on https.
-    #[error("the page {0:?} for the second factor is neither a path nor a page on https")]
+    /// The page for the second factor is no page of the site that links lead to, neither by its path
+    /// nor in full. On another host it could never work: the cookie of the link does not go there,
+    /// and the policy of the pages lets no form lead there.
+    #[error("the page {0:?} for the second factor is no page of the links' own site")]
     FactorPage(String),
     /// Two pages stand in one place; [`Paths::ask_at`] moves one of them.
     #[error("two pages have the path {0:?}")]
@@ -188,7 +191,8 @@ impl Builder {
     /// with [`ResetWeb::proof_cookie`]. Default: the built-in form, where the flow has a
     /// [`SecondFactorCheck`](password_reset::recovery::SecondFactorCheck).
     ///
-    /// A path of this site, or a page on https.
+    /// A path, such as `/account/factor`, or the same in full with the origin of the flow's link
+    /// base: the page gets the cookie, which stays on its host.
     pub fn factor_page(mut self, page: &str) -> Self {
         self.factor_page = Some(page.to_owned());
         self
@@ -252,9 +256,6 @@ impl Builder {
         if !paths::is_target(&self.login) {
             return Err(BuildError::Login(self.login));
         }
-        if let Some(page) = self.factor_page.take_if(|page| !paths::is_target(page)) {
-            return Err(BuildError::FactorPage(page));
-        }
         if self.body_timeout.is_zero() {
             return Err(BuildError::BodyTimeout);
         }
@@ -267,6 +268,10 @@ impl Builder {
         let site = self.flow.site();
         let base = site.base();
         let https = base.is_https();
+        let (page, own) = (&mut self.factor_page, base.origin());
+        if let Some(page) = page.take_if(|page| !paths::is_target_within(page, &own)) {
+            return Err(BuildError::FactorPage(page));
+        }
         let mut origins = Origins::new(base.origin());
         for origin in self.origins {
             let parsed = LinkBase::parse(&format!("{origin}/"));
@@ -312,7 +317,7 @@ impl Builder {
                 language: self.language,
                 style: versioned(&paths.style(), self.render.style()),
                 script: versioned(&paths.script(), self.render.script()),
-                work: versioned(&paths.work(), WORK),
+                work: versioned(&paths.work(), &WORK),
                 render: self.render,
                 login: self.login,
                 full_address: self.full_address,
@@ -366,6 +371,8 @@ fn render_all(web: &ResetWeb) -> Result<(), BuildError> {
             pause: web.shared.cancel_pause,
         }),
         Page::Cancelled,
+        Page::DeadCancel(&Problem::Invalid),
+        Page::DeadCancel(&Problem::LinkMissing),
     ];
     // A refused password, or code, is shown on its form.
     let alone = |problem: &&Problem| !problem.is_on_a_form();

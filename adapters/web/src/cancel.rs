@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
+use password_reset::flow::CancelError;
 use password_reset::secrecy::ExposeSecret;
 use password_reset::text::Language;
 
@@ -27,11 +28,14 @@ impl ResetWeb {
         let shared = &*self.shared;
         if let Some(token) = token_of_query(request.uri.query().unwrap_or_default()) {
             let cookie = shared.cancel_handoff.keep(&token, shared.flow.link_life());
-            let cookie = cookie.ok_or(Problem::Invalid)?;
+            let Some(cookie) = cookie else {
+                return Ok(self.dead_cancel(&Problem::Invalid, visitor));
+            };
             return Ok(Answer::see_other(shared.paths.cancel()).cookie(&cookie));
         }
-        let token = shared.cancel_handoff.token(&request.headers);
-        let token = token.ok_or(Problem::LinkMissing)?;
+        let Some(token) = shared.cancel_handoff.token(&request.headers) else {
+            return Ok(self.dead_cancel(&Problem::LinkMissing, visitor));
+        };
         match shared.flow.look_at_cancel(&token, &visitor.client).await {
             Ok(cancelable) => {
                 let page = Page::Cancel(Cancel {
@@ -65,8 +69,9 @@ impl ResetWeb {
             return Ok(self.cancelled(visitor));
         }
         let form: CancelForm = format.parse(body)?;
-        let token = shared.cancel_handoff.token(headers);
-        let token = token.ok_or(Problem::LinkMissing)?;
+        let Some(token) = shared.cancel_handoff.token(headers) else {
+            return Ok(self.dead_cancel(&Problem::LinkMissing, visitor));
+        };
         if !handoff::is_sealed(&token, &form.form) {
             return Err(Problem::OtherLink);
         }
@@ -80,8 +85,12 @@ impl ResetWeb {
 
     async fn disown(&self, token: &str, pause: Duration, visitor: &Visitor) -> Result<(), Problem> {
         let looked = self.shared.flow.look_at_cancel(token, &visitor.client);
-        let _ = looked.await?.cancel(pause).await?;
-        Ok(())
+        match looked.await?.cancel(pause).await {
+            Ok(_) => Ok(()),
+            // One step failed, and the others were done.
+            Err(CancelError::Unavailable(_)) => Err(Problem::Unfinished),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn cancelled(&self, visitor: &Visitor) -> Answer {
@@ -94,10 +103,22 @@ impl ResetWeb {
 
     /// A problem with a link; where the link is dead, its cookie goes too.
     fn ended_cancel(&self, problem: Problem, visitor: &Visitor) -> Answer {
-        let answer = self.problem(&problem, visitor);
+        let answer = self.dead_cancel(&problem, visitor);
         match problem {
             Problem::Invalid => answer.cookie(&self.shared.cancel_handoff.forget()),
             _ => answer,
+        }
+    }
+
+    /// A dead link here is one of a victim's too, whose password somebody else has changed: "ask for
+    /// a new link" is no help then, people are.
+    fn dead_cancel(&self, problem: &Problem, visitor: &Visitor) -> Answer {
+        match problem {
+            Problem::Invalid | Problem::LinkMissing if !visitor.json => {
+                let page = Page::DeadCancel(problem);
+                self.page(problem.status(), page, visitor.language)
+            }
+            _ => self.problem(problem, visitor),
         }
     }
 }

@@ -100,7 +100,11 @@ impl Proxies {
                 // More are not looked at.
                 (false, entries.len() < *count)
             }
-            Some((Trusted::Within(_), _)) => (false, false),
+            Some((Trusted::Within(networks), header)) => {
+                // One of ours that forwards says for whom, in the line that is configured.
+                let ours = peer.is_some_and(|peer| is_within(networks, peer));
+                (false, ours && !named(*header))
+            }
         };
         let nowhere = peer.is_none() && !matches!(self.0, Some((Trusted::Count(_), _)));
         let doubts = [
@@ -124,10 +128,7 @@ impl Proxies {
                 None => None,
             },
             Some((Trusted::Within(networks), header)) => {
-                let ours = |address: IpAddr| {
-                    let address = address.to_canonical();
-                    networks.iter().any(|network| network.contains(&address))
-                };
+                let ours = |address| is_within(networks, address);
                 let entries = entries(headers, *header).unwrap_or_default();
                 let mut at = peer;
                 for entry in entries {
@@ -148,7 +149,7 @@ impl Proxies {
 enum Doubt {
     /// A forwarding header, and nobody is trusted to write it.
     UnnamedProxy,
-    /// Fewer entries of the header than there are proxies.
+    /// Fewer entries of the header than there are proxies; none at all from one of our networks.
     TooFewEntries,
     /// No address of the connection, where one is needed.
     NoConnection,
@@ -165,8 +166,8 @@ impl Doubt {
             }
             Self::TooFewEntries => {
                 "a request came with fewer entries of the forwarding header than there are \
-                 proxies: it came past one of them, or they write another header; all such \
-                 clients share one limit"
+                 proxies, or from one of them without any: it came past one of them, or they \
+                 write another header; all such clients share one limit"
             }
             Self::NoConnection => {
                 "a request came without the address of its connection: all clients share one \
@@ -192,6 +193,11 @@ impl Told {
             }
         }
     }
+}
+
+fn is_within(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
 }
 
 /// A network of v4-mapped addresses is the IPv4 network that they map.
@@ -455,7 +461,10 @@ mod tests {
             (&one, None, peer, &[Doubt::TooFewEntries]),
             (&two, Some("192.0.2.7"), peer, &[Doubt::TooFewEntries]),
             (&two, Some("192.0.2.7, 192.0.2.8"), peer, &[]),
-            (&ours, None, peer, &[]),
+            // A proxy of ours that does not say for whom: all of its clients are one.
+            (&ours, None, peer, &[Doubt::TooFewEntries]),
+            (&ours, Some("192.0.2.7"), peer, &[]),
+            (&ours, None, "198.51.100.1".parse().ok(), &[]),
             (&ours, Some("192.0.2.7"), None, &[Doubt::NoConnection]),
         ] {
             let mut headers = HeaderMap::new();
@@ -465,6 +474,11 @@ mod tests {
             let found: Vec<_> = proxies.doubts(&headers, peer).collect();
             assert_eq!(found, doubts, "{proxies:?} {line:?} {peer:?}");
         }
+        // The other line is none.
+        let mut headers = HeaderMap::new();
+        headers.insert(header::FORWARDED, "for=192.0.2.7".parse().unwrap());
+        let found: Vec<_> = ours.doubts(&headers, peer).collect();
+        assert_eq!(found, [Doubt::TooFewEntries]);
     }
 
     #[derive(Clone, Default)]

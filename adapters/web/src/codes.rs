@@ -53,10 +53,16 @@ impl ResetWeb {
     }
 
     /// The form for the code, for whoever has asked for one. Nothing is looked at.
-    pub(crate) fn type_code(&self, headers: &HeaderMap, visitor: &Visitor) -> Answer {
+    pub(crate) fn type_code(
+        &self,
+        headers: &HeaderMap,
+        visitor: &Visitor,
+    ) -> Result<Answer, Problem> {
         match self.shared.code_handoff.handle(headers) {
-            Some(_) => self.code_page(StatusCode::OK, false, visitor),
-            None => Answer::see_other(self.paths().ask()),
+            Some(_) => Ok(self.code_page(StatusCode::OK, false, visitor)),
+            // Not back to where it was asked for: who lets in no cookies would go in circles, and
+            // nobody would say why.
+            None => Err(Problem::CodeMissing),
         }
     }
 

@@ -1,5 +1,20 @@
 //! Between the link and the form: the token waits in a cookie, out of sight of scripts, histories
 //! and other sites (R81, R82).
+//!
+//! What is promised of it (W66), each with a test of `tests/http/handoff.rs` or `refused.rs`:
+//!
+//! - A form is taken with the cookie of its own link only ([`seal`]): not with that of a link that
+//!   was opened since, nor with that of another browser. Nothing is changed then, and both links
+//!   stay good.
+//! - A cookie from elsewhere is not read: browsers take one of the `__Host-` name over https from
+//!   this host alone, and the plain name counts on this machine only.
+//! - Two of them are none.
+//! - It ends with its link: spent, expired or voided, whoever has kept it.
+//!
+//! What is not promised: that it is tied to a browser. It carries the token itself, and nothing is
+//! stored here that it could be compared with, so whoever copies it out of a browser holds the link,
+//! as who copies the link out of the mail does: until it is used, once, or its time is over. That is
+//! why it is out of reach of scripts and of plain http, and goes as soon as it is of no use.
 
 use std::time::Duration;
 

@@ -39,6 +39,9 @@ pub enum Page<'a> {
     Cancel(Cancel<'a>),
     /// The account's resets are cancelled.
     Cancelled,
+    /// A link of "this wasn't me" that does not work: [`Problem::Invalid`], or
+    /// [`Problem::LinkMissing`].
+    DeadCancel(&'a Problem),
     /// Something else; a dead link too.
     Problem(&'a Problem),
 }
@@ -129,8 +132,8 @@ pub struct View<'a> {
 }
 
 impl View<'_> {
-    /// One word: `ask`, `sent`, `code`, `factor`, `choose`, `done`, `cancel`, `cancelled`, `dead`, or
-    /// `problem`; the name of its template.
+    /// One word: `ask`, `sent`, `code`, `factor`, `choose`, `done`, `cancel`, `cancelled`,
+    /// `dead_cancel`, `dead`, or `problem`; the name of its template.
     pub fn name(&self) -> &'static str {
         match self.page {
             Page::Ask(_) => "ask",
@@ -141,6 +144,7 @@ impl View<'_> {
             Page::Done => "done",
             Page::Cancel(_) => "cancel",
             Page::Cancelled => "cancelled",
+            Page::DeadCancel(_) => "dead_cancel",
             Page::Problem(Problem::Invalid | Problem::Expired | Problem::LinkMissing) => "dead",
             Page::Problem(_) => "problem",
         }
@@ -163,10 +167,11 @@ impl View<'_> {
     /// As [`View::text`].
     pub fn title(&self) -> Result<String, TextError> {
         let name = match self.page {
-            Page::Problem(Problem::Invalid | Problem::Expired) => self.name(),
+            Page::Problem(Problem::Invalid | Problem::Expired)
+            | Page::DeadCancel(Problem::Invalid) => "dead",
             Page::Problem(Problem::CodeInvalid) => "code",
             Page::Problem(Problem::FactorWrong) => "factor",
-            Page::Problem(problem) => problem.code(),
+            Page::Problem(problem) | Page::DeadCancel(problem) => problem.code(),
             _ => self.name(),
         };
         self.text(&format!("{name}.title"))
@@ -261,7 +266,7 @@ pub trait Render: Send + Sync + 'static {
 /// | `account`, `form`, `wrong` | `factor.html` | see [`Factor`] |
 /// | `form` | `cancel.html` | see [`Cancel`] |
 /// | `missing`, `excess`, each with `.one` and `.other` | `choose.html` | texts for the script |
-/// | `code` | `dead.html`, `problem.html` | [`Problem::code`] |
+/// | `code` | `dead.html`, `dead_cancel.html`, `problem.html` | [`Problem::code`] |
 ///
 /// ```
 /// use password_reset_web::Theme;
@@ -299,7 +304,7 @@ pub enum ThemeError {
     },
 }
 
-const TEMPLATES: [(&str, &str); 11] = [
+const TEMPLATES: [(&str, &str); 12] = [
     ("layout.html", include_str!("pages/layout.html")),
     ("ask.html", include_str!("pages/ask.html")),
     ("sent.html", include_str!("pages/sent.html")),
@@ -309,13 +314,15 @@ const TEMPLATES: [(&str, &str); 11] = [
     ("done.html", include_str!("pages/done.html")),
     ("cancel.html", include_str!("pages/cancel.html")),
     ("cancelled.html", include_str!("pages/cancelled.html")),
+    ("dead_cancel.html", include_str!("pages/dead_cancel.html")),
     ("dead.html", include_str!("pages/dead.html")),
     ("problem.html", include_str!("pages/problem.html")),
 ];
 
 impl Theme {
     /// Puts another template in place of `layout.html`, `ask.html`, `sent.html`, `code.html`,
-    /// `factor.html`, `choose.html`, `done.html`, `cancel.html`, `cancelled.html`, `dead.html` or `problem.html`.
+    /// `factor.html`, `choose.html`, `done.html`, `cancel.html`, `cancelled.html`,
+    /// `dead_cancel.html`, `dead.html` or `problem.html`.
     ///
     /// # Errors
     ///
@@ -362,7 +369,7 @@ impl Default for Theme {
         Self {
             engine,
             style: include_str!("pages/style.css").to_owned(),
-            script: include_str!("pages/script.js").to_owned(),
+            script: without_comments(include_str!("pages/script.js")),
         }
     }
 }
@@ -399,7 +406,7 @@ impl Render for Theme {
             Page::Cancel(cancel) => {
                 values.insert("form", Value::from(cancel.form));
             }
-            Page::Problem(problem) => {
+            Page::Problem(problem) | Page::DeadCancel(problem) => {
                 values.insert("code", Value::from(problem.code()));
             }
             _ => {}
@@ -415,6 +422,13 @@ impl Render for Theme {
     fn script(&self) -> &str {
         &self.script
     }
+}
+
+/// A script as it is served: what explains it is for who reads the source, and visitors load it.
+pub(crate) fn without_comments(script: &str) -> String {
+    let lines = script.lines().map(str::trim_start);
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Checked when they were configured: nothing in them is to be escaped.

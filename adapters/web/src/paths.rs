@@ -320,6 +320,12 @@ pub(crate) fn is_target(target: &str) -> bool {
     page && query.bytes().all(plain)
 }
 
+/// Whether somebody can be sent on there without leaving the site of this origin.
+pub(crate) fn is_target_within(target: &str, origin: &str) -> bool {
+    let path = target.strip_prefix(origin).unwrap_or(target);
+    path.starts_with('/') && is_target(path)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests may panic")]

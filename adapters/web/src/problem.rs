@@ -18,6 +18,8 @@ pub enum Problem {
     Expired,
     /// This browser has opened no link, or has lost its cookie since: the link itself may be good.
     LinkMissing,
+    /// This browser has asked for no code, or has lost its cookie since.
+    CodeMissing,
     /// The code is wrong, expired, used, or was tried too often: one word for all (R29).
     CodeInvalid,
     /// The new password was refused. The link is as good as before.
@@ -45,6 +47,9 @@ pub enum Problem {
     Busy,
     /// A part of the flow failed. Nothing was changed.
     Unavailable,
+    /// A part of the flow failed while a link of "this wasn't me" was at work: perhaps not everything
+    /// is cancelled. Doing it again is harmless.
+    Unfinished,
     /// Nobody knows yet whether the password was changed.
     Uncertain,
     /// Not a form, or not the JSON, of this page.
@@ -73,6 +78,7 @@ impl Problem {
             Self::Invalid => "invalid",
             Self::Expired => "expired",
             Self::LinkMissing => "link_missing",
+            Self::CodeMissing => "code_missing",
             Self::CodeInvalid => "code_invalid",
             Self::Rejected(_) => "rejected",
             Self::InUse => "in_use",
@@ -85,6 +91,7 @@ impl Problem {
             Self::Challenge => "challenge",
             Self::Busy => "busy",
             Self::Unavailable => "unavailable",
+            Self::Unfinished => "unfinished",
             Self::Uncertain => "uncertain",
             Self::Malformed => "malformed",
             Self::UnsupportedMediaType => "unsupported_media_type",
@@ -103,6 +110,7 @@ impl Problem {
             Self::Invalid,
             Self::Expired,
             Self::LinkMissing,
+            Self::CodeMissing,
             Self::CodeInvalid,
             Self::InUse,
             Self::OtherLink,
@@ -116,6 +124,7 @@ impl Problem {
             Self::Challenge,
             Self::Busy,
             Self::Unavailable,
+            Self::Unfinished,
             Self::Uncertain,
             Self::Malformed,
             Self::UnsupportedMediaType,
@@ -133,9 +142,11 @@ impl Problem {
     pub const fn status(&self) -> StatusCode {
         match self {
             // An expired capability is as if it had never been (R82).
-            Self::Invalid | Self::Expired | Self::LinkMissing | Self::NotFound => {
-                StatusCode::NOT_FOUND
-            }
+            Self::Invalid
+            | Self::Expired
+            | Self::LinkMissing
+            | Self::CodeMissing
+            | Self::NotFound => StatusCode::NOT_FOUND,
             Self::CodeInvalid | Self::FactorWrong | Self::Rejected(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
@@ -144,7 +155,9 @@ impl Problem {
                 StatusCode::FORBIDDEN
             }
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Busy | Self::Unavailable | Self::Uncertain => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Unavailable | Self::Unfinished | Self::Uncertain => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Malformed => StatusCode::BAD_REQUEST,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -166,7 +179,7 @@ impl Problem {
         match self {
             Self::RateLimited { retry_after } => Some(*retry_after),
             Self::Busy => Some(Duration::from_secs(1)),
-            Self::Unavailable => Some(Duration::from_secs(10)),
+            Self::Unavailable | Self::Unfinished => Some(Duration::from_secs(10)),
             // The lease of a claim.
             Self::InUse | Self::Uncertain => Some(Duration::from_secs(120)),
             _ => None,
@@ -291,6 +304,40 @@ mod tests {
             documented.extend(codes.into_iter().map(|code| (status, code)));
         }
         assert_eq!(documented, given);
+    }
+
+    #[test]
+    fn every_code_is_in_the_readme_with_its_status() {
+        let readme = include_str!("../README.md");
+        let (_, table) = readme
+            .split_once("| code | status | |\n|---|---|---|\n")
+            .unwrap();
+        let rows = table.lines().take_while(|line| line.starts_with('|'));
+        let mut documented = BTreeSet::new();
+        for row in rows {
+            let mut cells = row.split('|').skip(1).map(str::trim);
+            let codes: Vec<_> = cells.next().unwrap().split(", ").collect();
+            let statuses: Vec<u16> = cells
+                .next()
+                .unwrap()
+                .split(", ")
+                .map(|status| status.parse().unwrap())
+                .collect();
+            // One for all of the row, or one each.
+            assert!(
+                statuses.len() == 1 || statuses.len() == codes.len(),
+                "{row}"
+            );
+            for (code, status) in codes.iter().zip(statuses.iter().cycle()) {
+                let new = documented.insert((*status, code.trim_matches('`').to_owned()));
+                assert!(new, "twice: {row}");
+            }
+        }
+        let samples = Problem::samples();
+        let given = samples
+            .iter()
+            .map(|problem| (problem.status().as_u16(), problem.code().to_owned()));
+        assert_eq!(documented, given.collect());
     }
 
     #[test]

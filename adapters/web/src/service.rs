@@ -88,7 +88,8 @@ impl ResetWeb {
     /// Answers one request. `peer` is the address of the connection, if there is one.
     ///
     /// For a framework without glue of its own: read at most
-    /// [`MAX_BODY_BYTES`](crate::MAX_BODY_BYTES), in at most [`body_timeout`](Self::body_timeout);
+    /// [`MAX_BODY_BYTES`](crate::MAX_BODY_BYTES), in at most [`body_timeout`](Self::body_timeout) for
+    /// the whole of it, not for each read, or a client that drips would hold its connection for ever;
     /// answer what is longer or slower with [`refuse`](Self::refuse). Run this on a task of its
     /// own, so that a client that hangs up does not cut a change in the middle. (The worker would
     /// finish it, two minutes later.) The answer to `HEAD` has the body of `GET`, which every HTTP
@@ -117,10 +118,11 @@ impl ResetWeb {
     #[cfg(any(feature = "axum", feature = "actix"))]
     pub(crate) fn after_panic(&self, request: &Parts) -> Response<Bytes> {
         let route = self.paths().route(request.uri.path());
-        let changing = request.method == Method::POST && route == Some(Route::Choose);
-        let problem = match changing {
-            true => Problem::Uncertain,
-            false => Problem::Unavailable,
+        let problem = match route.filter(|_| request.method == Method::POST) {
+            Some(Route::Choose) => Problem::Uncertain,
+            Some(Route::Cancel) => Problem::Unfinished,
+            // The other routes change nothing of an account.
+            _ => Problem::Unavailable,
         };
         self.refuse(request, &problem)
     }
@@ -226,7 +228,7 @@ impl ResetWeb {
             Route::Ask => self.asking(false, visitor),
             Route::Challenge => self.challenge(),
             Route::Sent => Ok(self.page(StatusCode::OK, Page::Sent, visitor.language)),
-            Route::Code => Ok(self.type_code(&request.headers, visitor)),
+            Route::Code => self.type_code(&request.headers, visitor),
             Route::Done => Ok(self.page(StatusCode::OK, Page::Done, visitor.language)),
             Route::Choose => self.open(request, visitor).await,
             // Whoever needs the form is shown it there.
@@ -245,7 +247,7 @@ impl ResetWeb {
             )),
             Route::Work => Ok(Answer::file(
                 "text/javascript; charset=utf-8",
-                builder::WORK,
+                &builder::WORK,
                 is_version(&self.shared.work),
             )),
             // Never permanent: the page may move (R84).
@@ -465,11 +467,14 @@ impl ResetWeb {
         self.page(status, page, owner.language.unwrap_or(visitor.language))
     }
 
-    /// A problem with a link; where the link is dead, its cookie goes too.
+    /// A problem with a link; where the link is of no use any more, its cookie goes too.
     pub(crate) fn ended(&self, problem: Problem, visitor: &Visitor) -> Answer {
         let answer = self.problem(&problem, visitor);
         match problem {
-            Problem::Invalid | Problem::Expired => answer.cookie(&self.shared.handoff.forget()),
+            // With the last the link is as good as dead: its form would be shown, and then refused.
+            Problem::Invalid | Problem::Expired | Problem::FactorTries => {
+                answer.cookie(&self.shared.handoff.forget())
+            }
             _ => answer,
         }
     }

@@ -32,5 +32,5 @@ await test(async (world) => {
     assert.equal(lang, OWN.includes(name) ? "en" : "de", name);
     if (!OWN.includes(name)) headings.add(await title(page));
   });
-  assert.equal(headings.size, 11, [...headings].join());
+  assert.equal(headings.size, 12, [...headings].join());
 });

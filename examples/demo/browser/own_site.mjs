@@ -7,7 +7,7 @@ import { everyPage } from "./pages.mjs";
 await test(async (world) => {
   const names = [];
   await everyPage(world, await world.context(), (name) => names.push(name));
-  assert.equal(names.length, 18);
+  assert.equal(names.length, 20);
   assert.deepEqual(world.faults(), []);
   const files = world.requests.filter(({ kind }) => kind !== "document");
   assert(files.length > 10 && files.every(({ url }) => url.startsWith(SITE)));

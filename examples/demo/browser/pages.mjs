@@ -1,7 +1,8 @@
 // A walk through every page.
 
 import {
-  ADA, ASK, CANCELLED, DONE, NEW, REFUSED, SENT, SITE, choose, mistyped, typeCode,
+  ADA, ASK, CANCEL, CANCELLED, CHOOSE, DONE, NEW, REFUSED, SENT, SITE, TYPE, WORK_SITE, choose,
+  leadsOn, mistyped, typeCode,
 } from "./world.mjs";
 
 /** Has the form of a token, and is none. */
@@ -22,6 +23,8 @@ export async function everyPage(world, context, look) {
   await at("home", SITE);
   await at("login", `${SITE}/login`);
 
+  // This browser has asked for no code.
+  await at("code missing", SITE + TYPE);
   await at("ask", SITE + ASK);
   const before = (await world.mails(0)).length;
   await page.locator("#identifier").fill(ADA);
@@ -38,8 +41,9 @@ export async function everyPage(world, context, look) {
   await at("activity", `${SITE}/dev/activity`);
 
   // This browser has opened no link; then one that is none.
-  await at("link missing", `${SITE}/reset-password`);
-  await at("dead", `${SITE}/reset-password?token=${NO_TOKEN}`);
+  await at("link missing", SITE + CHOOSE);
+  await at("dead", `${SITE}${CHOOSE}?token=${NO_TOKEN}`);
+  await at("dead cancel", `${SITE}${CANCEL}?token=${NO_TOKEN}`);
 
   await world.click(page, first);
   await at("choose");
@@ -69,5 +73,16 @@ export async function everyPage(world, context, look) {
   await page.locator("main form button").click();
   await page.waitForURL(SITE + CANCELLED);
   await at("cancelled");
+
+  if (WORK_SITE) {
+    await at("work", WORK_SITE + ASK);
+    // Past the script, as from who has none: it comes back.
+    await leadsOn(page, () => page.evaluate(() => {
+      document.getElementById("identifier").value = "ada@example.com";
+      document.forms[0].submit();
+    }));
+    await page.getByRole("alert").waitFor();
+    await at("work again");
+  }
   await page.close();
 }

@@ -1,4 +1,4 @@
-// Makes the pictures of `adapters/web/docs`: most pages, narrow and wide, light and dark.
+// Makes the pictures of `adapters/web/docs`: every page, narrow and wide, light and dark.
 
 import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -9,12 +9,13 @@ import { everyPage } from "./pages.mjs";
 const FOLDER = fileURLToPath(new URL("../../../adapters/web/docs/", import.meta.url));
 const GAP = 8;
 const SHOWN = [
-  "ask", "sent", "choose", "refused", "done",
-  "code", "code refused", "cancel", "cancelled", "dead",
+  "ask", "work", "work again", "sent", "code", "code refused",
+  "factor", "factor refused", "choose", "refused", "done", "dead",
+  "link missing", "code missing", "problem", "cancel", "cancelled", "dead cancel",
 ];
 const SHEETS = [
-  { name: "phone", width: 390, height: 640, columns: 5, scale: 1 },
-  { name: "desktop", width: 1280, height: 720, columns: 2, scale: 0.5 },
+  { name: "phone", width: 390, height: 640, columns: 6, scale: 0.75 },
+  { name: "desktop", width: 1280, height: 720, columns: 3, scale: 0.5 },
 ];
 
 const browser = await chromium.launch(launch());
@@ -25,7 +26,7 @@ try {
     if (!SHOWN.includes(name)) return;
     if (name === "choose") {
       await page.locator("#password").fill("a quiet harbour at dawn");
-      await page.getByText("Strong", { exact: true }).waitFor();
+      await page.getByText("Looks strong", { exact: true }).waitFor();
     }
     for (const { name: sheet, width, height } of SHEETS) {
       for (const colorScheme of ["light", "dark"]) {

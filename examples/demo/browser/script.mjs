@@ -29,9 +29,15 @@ await test(async (world) => {
     ["a quiet harbou", "1 more character", ""],
     ["\u{1f600}".repeat(14), "1 more character", ""],
     ["e\u0301".repeat(14), "1 more character", ""],
-    ["aaaaaaaaaaaaaaaaaaaa", "Long enough, but too uniform", "bad"],
+    ["aaaaaaaaaaaaaaaaaaaa", "Long enough, but too simple", "bad"],
+    // The server refuses these, however many different characters they have.
+    ["12345678901234567890", "Long enough, but too simple", "bad"],
+    ["09876543210987654321", "Long enough, but too simple", "bad"],
+    ["abcdefghijklmnopqrstuvwxyz", "Long enough, but too simple", "bad"],
+    ["passwordPASSWORD", "Long enough, but too simple", "bad"],
+    ["abcdefghijklmnopqrstuvwxy!", "Looks strong", "good"],
     ["quiet harbourss", "Long enough", "good"],
-    [NEW, "Strong", "good"],
+    [NEW, "Looks strong", "good"],
     ["x".repeat(258), "2 characters too many", "bad"],
     ["", "", ""],
   ]) {

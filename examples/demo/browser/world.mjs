@@ -6,6 +6,10 @@ import { chromium } from "playwright-core";
 
 /** The demo's address. */
 export const SITE = process.env.DEMO_SITE;
+/** Where it listens itself, if there is a proxy in front. */
+export const BACKEND = process.env.DEMO_BACKEND ?? SITE;
+/** That of a second one, which asks everybody for work. */
+export const WORK_SITE = process.env.DEMO_WORK_SITE;
 /** Whose password it is, and what it is at the start. */
 export const ADA = "ada@example.com";
 export const OLD = process.env.DEMO_PASSWORD;
@@ -73,6 +77,8 @@ export function launch() {
 export class World {
   /** Every request: `{ method, url, kind, headers }`; the header lines as they were sent. */
   requests = [];
+  /** Origins of other sites that a test has made itself. */
+  others = new Set([WORK_SITE]);
   #complaints = [];
   #refused = new Set();
   #newest = "";
@@ -111,7 +117,8 @@ export class World {
   /** What no page may do. */
   faults() {
     const own = (url) => ["data:", "about:"].some((start) => url.startsWith(start))
-      || new URL(url).origin === SITE || url === this.mailPage;
+      || new URL(url).origin === SITE || url === this.mailPage
+      || this.others.has(new URL(url).origin);
     const away = this.requests.filter(({ url }) => !own(url));
     return [...away.map(({ url }) => `a request to ${url}`), ...this.#complaints];
   }
@@ -125,7 +132,7 @@ export class World {
   /** All mails of one kind, once there are so many. */
   async mails(count, kind = "reset_link") {
     for (const end = Date.now() + PATIENCE; ; ) {
-      const all = await (await fetch(`${SITE}/dev/mailbox.json`)).json();
+      const all = await (await fetch(`${BACKEND}/dev/mailbox.json`)).json();
       const mails = all.filter((mail) => mail.kind === kind);
       if (mails.length >= count) return mails;
       assert(Date.now() < end, `${mails.length} mails of ${count}, ${kind}`);
@@ -187,7 +194,7 @@ export class World {
 /** Sends the form of the page that asks whose password it is, without the browser. */
 export async function request(fields) {
   const body = new URLSearchParams(fields);
-  return fetch(SITE + ASK, { method: "POST", body, redirect: "manual" });
+  return fetch(BACKEND + ASK, { method: "POST", body, redirect: "manual" });
 }
 
 /** Follows a link without a browser, with or without the cookie that it is given. */

@@ -11,6 +11,7 @@
 mod common;
 
 use std::io::Write;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Once;
@@ -57,6 +58,21 @@ fn r34_a_person_does_not_feel_the_work_and_a_program_is_asked_for_it() {
 }
 
 #[test]
+fn r82_over_https_the_cookie_is_the_hosts_and_other_sites_change_nothing() {
+    if let Err(error) = Command::new("openssl").arg("version").output() {
+        missing(&format!("no openssl: {error}"));
+        return;
+    }
+    // The links name the proxy's port, so it is chosen before anything listens there.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap();
+    let site = format!("https://localhost:{}", port.local_addr().unwrap().port());
+    drop(port);
+    let base = format!("{site}/reset-password");
+    let flags = ["--link-base", &base, "--proxies", "1"];
+    in_chromium_of("https", &flags, Sites::Behind(&site));
+}
+
+#[test]
 fn r80_no_page_loads_anything_from_another_site() {
     in_chromium("own_site");
 }
@@ -78,7 +94,7 @@ fn w36_a_button_cancels_what_is_open_and_no_link_does() {
 
 #[test]
 fn axe_finds_nothing_on_any_page() {
-    in_chromium("axe");
+    in_chromium_of("axe", &[], Sites::WithWork);
 }
 
 #[test]
@@ -93,12 +109,22 @@ fn the_script_counts_shows_and_sends_once() {
 
 #[test]
 fn all_pages_together_are_small() {
-    in_chromium("weight");
+    in_chromium_of("weight", &[], Sites::WithWork);
 }
 
 #[test]
 fn pages_speak_the_language_of_the_browser() {
     in_chromium("languages");
+}
+
+/// What the browser is to see.
+enum Sites<'a> {
+    /// The demo.
+    One,
+    /// What the script's own proxy at this address shows of the demo.
+    Behind(&'a str),
+    /// The demo, and a second one that asks everybody for work.
+    WithWork,
 }
 
 /// Runs a script on a demo of its own.
@@ -107,18 +133,36 @@ fn in_chromium(script: &str) {
 }
 
 fn in_chromium_with(script: &str, flags: &[&str]) {
+    in_chromium_of(script, flags, Sites::One);
+}
+
+fn in_chromium_of(script: &str, flags: &[&str], sites: Sites<'_>) {
     if let Err(why) = ready() {
         missing(&why);
         return;
     }
-    let all = [&["--limits", "off", "--accounts", "4"], flags].concat();
-    let demo = Demo::start(&all);
-    let output = Command::new("node")
-        .arg(format!("{SCRIPTS}/{script}.mjs"))
-        .env("DEMO_SITE", format!("http://{}", demo.address))
-        .env("DEMO_PASSWORD", demo.initial_password())
-        .output()
-        .unwrap();
+    let usual = ["--limits", "off", "--accounts", "4"];
+    let start = |flags: &[&str]| Demo::start(&[&usual, flags].concat());
+    let demo = start(flags);
+    let site = format!("http://{}", demo.address);
+    let mut node = Command::new("node");
+    node.arg(format!("{SCRIPTS}/{script}.mjs"))
+        .env("DEMO_SITE", &site)
+        .env("DEMO_PASSWORD", demo.initial_password());
+    // Lives as long as the script.
+    let mut second = None;
+    match sites {
+        Sites::One => {}
+        Sites::Behind(proxy) => {
+            node.env("DEMO_SITE", proxy).env("DEMO_BACKEND", &site);
+        }
+        Sites::WithWork => {
+            let demo = second.insert(start(&["--proof-of-work", "always"]));
+            node.env("DEMO_WORK_SITE", format!("http://{}", demo.address));
+        }
+    }
+    let output = node.output().unwrap();
+    drop(second);
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     assert!(output.status.success(), "{script}.mjs:\n{said}");

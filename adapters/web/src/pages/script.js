@@ -16,6 +16,18 @@
 
   const counted = (n, one, other) => (n === 1 ? one : other).replace("{n}", n);
 
+  // What the server refuses as a pattern, whatever its length: a sequence, and one short piece over
+  // and over. Upper and lower case are the same here.
+  const follows = (a, b) =>
+    ["90", "za"].includes(a + b) || a.codePointAt(0) + 1 === b.codePointAt(0);
+  const isPattern = (letters) => {
+    const lower = letters.flatMap((letter) => [...letter.toLowerCase()]);
+    const all = (rule, gap) => lower.slice(gap).every((letter, at) => rule(lower[at], letter));
+    const pieces = [1, 2, 3, 4, 5, 6, 7, 8].filter((piece) => piece <= lower.length / 2);
+    return all(follows, 1) || all((a, b) => follows(b, a), 1)
+      || pieces.some((piece) => all((a, b) => a === b, piece));
+  };
+
   // As the server counts: code points of the normalised text.
   const judge = () => {
     const text = meter.dataset;
@@ -26,7 +38,7 @@
     if (letters.length === 0) return ["", ""];
     if (missing > 0) return ["", counted(missing, text.missingOne, text.missing)];
     if (excess > 0) return ["bad", counted(excess, text.excessOne, text.excess)];
-    if (different < 6) return ["bad", text.uniform];
+    if (different < 6 || isPattern(letters)) return ["bad", text.uniform];
     if (different < 10 || letters.length < min + 5) return ["good", text.enough];
     return ["good", text.strong];
   };

@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use password_reset::testing::block_on;
 use password_reset_web::bytes::Bytes;
@@ -38,17 +39,40 @@ pub(crate) fn serve(web: ResetWeb, nested: Option<&'static str>) -> Server {
 /// One request, one answer, one connection.
 fn answer(web: &ResetWeb, nested: Option<&str>, mut stream: TcpStream) -> io::Result<()> {
     let peer = stream.peer_addr()?.ip();
-    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut reader = BufReader::new(Patient {
+        stream: stream.try_clone()?,
+        until: None,
+    });
     let Some(parts) = head(&mut reader, nested)? else {
         return stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
     };
     let is_head = parts.method == Method::HEAD;
-    stream.set_read_timeout(Some(web.body_timeout()))?;
+    reader.get_mut().until = Some(Instant::now() + web.body_timeout());
     let response = match body(&mut reader, &parts.headers) {
         Ok(body) => block_on(web.respond(Request::from_parts(parts, body), Some(peer))),
         Err(problem) => web.refuse(&parts, &problem),
     };
     write(&mut stream, &response, is_head)
+}
+
+/// Reads until a moment, however little comes at a time: a timeout for each read alone would begin
+/// anew with every byte.
+struct Patient {
+    stream: TcpStream,
+    until: Option<Instant>,
+}
+
+impl Read for Patient {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(until) = self.until {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            self.stream.set_read_timeout(Some(left))?;
+        }
+        self.stream.read(buffer)
+    }
 }
 
 fn head(reader: &mut impl BufRead, nested: Option<&str>) -> io::Result<Option<Parts>> {

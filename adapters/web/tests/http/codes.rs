@@ -192,7 +192,12 @@ fn r82_the_handle_is_in_a_cookie_of_the_host(front: Front) {
 
 fn the_page_for_a_code_is_for_whoever_asked(front: Front) {
     let world = with_codes(front);
-    world.browser().get(CODE).leads_to(ASK);
+    let never = world.browser().get(CODE);
+    assert_eq!(never.status, 404);
+    // Who lets in no cookies is told so, and not led in circles.
+    for part in ["with cookies allowed", "href=\"/forgot-password\""] {
+        assert!(never.body.contains(part), "{part}: {never:?}");
+    }
     let lost = type_code(&mut world.browser(), "12345678");
     assert_eq!(lost.status, 422);
 }

@@ -185,6 +185,12 @@ fn w64_a_wrong_factor_is_asked_for_again_and_five_tries_are_all(front: Front) {
     let last = show(&mut browser, &form, GOOD[0]);
     assert_eq!(last.status, 403);
     assert!(last.body.contains("Ask for a new link"), "{last:?}");
+    // And there is the way to do so. The form is not shown again, only to be refused.
+    assert!(last.body.contains("href=\"/forgot-password\""), "{last:?}");
+    assert!(browser.cookies.is_empty(), "{:?}", browser.cookies);
+    let gone = browser.get(CHOOSE);
+    assert_eq!(gone.status, 404);
+    assert!(!gone.body.contains("name=\"response\""), "{gone:?}");
     // R35: a new link gives five more.
     let (mut browser, form) = asked(&world);
     show(&mut browser, &form, GOOD[0]).leads_to(CHOOSE);

@@ -230,6 +230,25 @@ fn what_cannot_work_is_found_at_start(front: Front) {
     assert!(matches!(collide, Err(BuildError::Paths(_))), "{collide:?}");
     let login = builder().login("//evil.example").build();
     assert!(matches!(login, Err(BuildError::Login(_))), "{login:?}");
+    // The cookie of the link is this host's, and the page's policy lets no form lead elsewhere.
+    for elsewhere in [
+        "https://other.example.com/factor",
+        "https://app.example.com.evil.example/factor",
+        "https://app.example.com:8443/factor",
+        "https://app.example.com",
+        "http://app.example.com/factor",
+        "//app.example.com/factor",
+        "factor",
+    ] {
+        let factor = builder().factor_page(elsewhere).build();
+        assert!(
+            matches!(factor, Err(BuildError::FactorPage(_))),
+            "{elsewhere}"
+        );
+    }
+    for own in ["/account/factor", "https://app.example.com/account/factor"] {
+        assert!(builder().factor_page(own).build().is_ok(), "{own}");
+    }
     for origin in ["http://localhost:3000", "https://a.example/", "null", "*"] {
         let refused = builder().allow_origin(origin).build();
         assert!(matches!(refused, Err(BuildError::Origin(_))), "{origin}");

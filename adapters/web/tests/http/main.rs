@@ -35,6 +35,7 @@ mod cancel;
 mod cancel_built;
 mod codes;
 mod factor;
+mod handoff;
 mod headers;
 mod journey;
 mod languages;

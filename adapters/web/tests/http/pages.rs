@@ -12,6 +12,7 @@ suite!(
     r30_by_default_the_address_is_nowhere_in_full,
     r30_r83_the_full_address_is_shown_where_the_application_says_so,
     all_pages_together_are_small,
+    no_page_is_a_dead_end,
 );
 
 /// Every page, with the files, of one browser that goes all the way.
@@ -224,4 +225,18 @@ fn all_pages_together_are_small(front: Front) {
     let bytes: usize = all.iter().map(|reply| reply.body.len()).sum();
     assert!(all.len() == 14 && bytes < 30_000, "{bytes} bytes");
     assert!(!all[12].body.contains("@font-face"));
+}
+
+/// Whoever sees it can go on, or knows whom to ask.
+fn no_page_is_a_dead_end(front: Front) {
+    let world = World::new(front);
+    for page in pages(&world) {
+        let html = &page.body;
+        let on = ["<form ", "<a ", "support@example.com"];
+        assert!(on.iter().any(|way| html.contains(way)), "{html}");
+        // Only a link, or a form, leads on by itself; people are for whom waiting did not help.
+        let wait = page.header("retry-after").is_some();
+        let leads = html.contains("<form ") || html.contains("<a ");
+        assert!(leads || wait || html.contains("contact us"), "{html}");
+    }
 }

@@ -270,6 +270,7 @@ async fn cancel(reader: &mut Reader, world: &World, closed: &World) {
     world.faults.always_fail();
     reader.send(world, by_form(), &format!("form={seal}")).await;
     world.faults.heal();
+    reader.refuse(world, Method::POST, CANCEL, &Problem::Unfinished);
     // It can be repeated, as a program and as a browser.
     reader.send(world, by_form(), &format!("form={seal}")).await;
     let unknown = with_cookie(post(CANCEL, FORM), &nobody);

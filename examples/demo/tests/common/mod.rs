@@ -22,7 +22,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 #[allow(unused_imports, reason = "no test uses all of this")]
-pub(crate) use http::{Browser, FORM, NEW_PASSWORD, encode};
+pub(crate) use http::{Browser, FORM, NEW_PASSWORD, Reply, encode};
 use servers::TestDatabase;
 
 /// The demo's own process, on a free port and a database of its own.
