@@ -200,10 +200,7 @@ fn w13_debug_shows_no_key_and_no_request() {
             Mailgun::new(client.clone(), "mg.example.org", KEY.into())
         ),
         format!("{:?}", Resend::new(client.clone(), KEY.into(), off)),
-        format!(
-            "{:?}",
-            AmazonSes::new(client.clone(), "eu-central-1", keys, off)
-        ),
+        format!("{:?}", AmazonSes::new(client.clone(), "eu-central-1", keys)),
         format!(
             "{:?}",
             Twilio::new(client.clone(), "AC0123", KEY.into(), from)
