@@ -28,6 +28,8 @@ const WORDS: Words = Words {
         "ExpiredTokenException",
         "LimitExceededException",
         "MailFromDomainNotVerifiedException",
+        // Of a sender that nobody verified as well as of a message.
+        "MessageRejected",
         "RequestExpired",
         "SendingPausedException",
         "ThrottlingException",
