@@ -56,6 +56,7 @@ fn write_all(folder: &Path, site: &Site, language: Language) -> Result<(), BoxEr
         ("link-cancel", Occasion::Asked, Some(&cancel)),
         ("link-operator", Occasion::Operator, None),
         ("link-first", Occasion::First, None),
+        ("link-first-asked", Occasion::FirstAsked, None),
     ] {
         let mut facts = ResetLink::new(site, &link, HALF_HOUR, locale);
         facts.occasion = occasion;

@@ -288,9 +288,23 @@ fn who_asks_may_choose_a_first_password() {
     let world = world(ExternalAccounts::FirstPassword);
     let token = block_on(world.mailed(WHO)).unwrap();
     let mail = world.outbox.messages().pop().unwrap();
-    assert!(mail.text.starts_with("First 1800 "));
+    assert!(mail.text.starts_with("FirstAsked 1800 "));
     assert_eq!(block_on(world.reset(&token, GOOD)), Ok(true));
     assert!(world.logs_in("4", GOOD));
+}
+
+/// R86: "somebody asked" and "if it was not you", and not the letter of an invitation.
+#[test]
+fn r86_who_was_asked_for_reads_that_somebody_asked_and_not_of_an_invitation() {
+    let world = World::with(Backends::unlimited(), |builder| {
+        builder.external(ExternalAccounts::FirstPassword)
+    });
+    assert!(block_on(world.mailed(WHO)).is_some());
+    let mail = world.outbox.messages().pop().unwrap();
+    let text = mail.text.replace('\n', " ");
+    assert!(text.contains("Somebody asked for a new password"), "{text}");
+    assert!(text.contains("If you did not ask for this"), "{text}");
+    assert!(!text.contains("An account was made for you"), "{text}");
 }
 
 /// R14, R68, W5, W50: only a confirmed address of an active account is told, within its budget.

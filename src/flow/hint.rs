@@ -27,8 +27,9 @@ pub enum ExternalAccounts {
     /// A letter that says so ([`Templates::use_provider`](crate::mail::Templates::use_provider)).
     /// It holds no link and nothing secret.
     UseProvider,
-    /// A link with which its owner may choose the account's first password. From then on the
-    /// account has two ways in, so this is for services that allow both.
+    /// A link with which its owner may choose the account's first password, in a letter of its own
+    /// ([`Occasion::FirstAsked`]). From then on the account has two ways in, so this is for services
+    /// that allow both.
     FirstPassword,
 }
 
@@ -68,7 +69,7 @@ impl ResetFlow {
                     purpose: Purpose::First,
                     life: settings.link_life,
                 },
-                occasion: Occasion::First,
+                occasion: Occasion::FirstAsked,
             }),
         }
     }

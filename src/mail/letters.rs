@@ -58,8 +58,11 @@ pub enum Occasion {
     Asked,
     /// The service's operators ask the account's owner to choose a new password.
     Operator,
-    /// The account has no password yet, and its owner may choose the first one.
+    /// The service's operators invite the owner of an account that has no password yet to choose
+    /// the first one.
     First,
+    /// Somebody asked for a new password, and the account has none yet: it logs in elsewhere.
+    FirstAsked,
 }
 
 impl<'a> ResetLink<'a> {

@@ -65,7 +65,12 @@ fn with_secrets(site: &Site, life: Duration, language: Language, cancel: bool) -
         cancel: if cancel { [1, 1] } else { [0, 0] },
     };
     let mut cases = Vec::new();
-    for occasion in [Occasion::Asked, Occasion::Operator, Occasion::First] {
+    for occasion in [
+        Occasion::Asked,
+        Occasion::Operator,
+        Occasion::First,
+        Occasion::FirstAsked,
+    ] {
         let facts = ResetLink {
             occasion,
             cancel: stop.as_ref(),
@@ -238,10 +243,10 @@ fn letters_are_written_in_the_accounts_language() {
         subjects.insert(&case.letter.subject);
         texts.insert(case.letter.text.expose_secret());
     }
-    // Three occasions, the code, the notice and two hints, in six languages.
-    assert_eq!(subjects.len(), 7 * 6);
+    // Four occasions, the code, the notice and two hints, in six languages.
+    assert_eq!(subjects.len(), 8 * 6);
     assert_eq!(texts.len(), cases.len());
-    assert_eq!(cases.len(), 18 * 6);
+    assert_eq!(cases.len(), 20 * 6);
 }
 
 #[test]
