@@ -10,7 +10,7 @@ use std::time::Duration;
 use subtle::ConstantTimeEq;
 
 use crate::account::{Account, Address, Identifier, InvalidText, Tenant};
-use crate::audit::{Event, EventKind, Step, Withheld};
+use crate::audit::{Event, EventKind, Mailing, Step, Withheld};
 use crate::clock::Timestamp;
 use crate::error::{Backend, BackendError, BoxError, SendError};
 use crate::flow::ResetFlow;
@@ -285,13 +285,13 @@ impl ResetFlow {
                 return Ok(());
             }
         };
-        let sent = match outgoing.content {
+        let (sent, what) = match outgoing.content {
             Content::Link { .. } => {
                 event.token = Some(record.selector);
                 self.record(event.clone());
-                EventKind::LinkSent
+                (EventKind::LinkSent, Mailing::Link)
             }
-            Content::NoAccount | Content::UseProvider => EventKind::HintSent,
+            Content::NoAccount | Content::UseProvider => (EventKind::HintSent, Mailing::Hint),
         };
         match self.mail(leased, &token, &record, &outgoing).await {
             Ok(()) => {
@@ -301,6 +301,7 @@ impl ResetFlow {
             }
             Err(Unsent { undone, arrived }) => {
                 event.kind = EventKind::MailFailed {
+                    what,
                     attempt: leased.lease.attempt,
                 };
                 self.record(event);
@@ -498,6 +499,7 @@ impl ResetFlow {
         let sent = flow.send(leased.job.id, &message, Step::Notice).await;
         if sent.is_err() {
             event.kind = EventKind::MailFailed {
+                what: Mailing::Notice,
                 attempt: leased.lease.attempt,
             };
         }

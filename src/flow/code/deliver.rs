@@ -8,7 +8,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use crate::account::{Account, Address, Credential, Identifier, UserId};
-use crate::audit::{Event, EventKind, Step, Withheld};
+use crate::audit::{Event, EventKind, Mailing, Step, Withheld};
 use crate::error::Backend;
 use crate::flow::code::Codes;
 use crate::flow::deliver::{Budget, Undone, Unsent};
@@ -179,21 +179,21 @@ impl ResetFlow {
                 return Ok(());
             }
         };
-        let (sent, kind) = match &outgoing {
+        let (sent, kind, what) = match &outgoing {
             Outgoing::Hint(kind, account, address) => {
                 let locale = account.locale.as_deref();
                 let sent = self.send_hint(leased, *kind, address, locale).await;
-                (sent, EventKind::HintSent)
+                (sent, EventKind::HintSent, Mailing::Hint)
             }
             Outgoing::Code((account, destination)) => {
                 event.token = Some(record.selector);
                 self.record(event.clone());
                 let sent = self.send_code(leased, codes, &record, account, destination);
-                let kind = match destination {
-                    Destination::Address(_) => EventKind::CodeSent,
-                    Destination::Phone(_) => EventKind::TextSent,
+                let (kind, what) = match destination {
+                    Destination::Address(_) => (EventKind::CodeSent, Mailing::Code),
+                    Destination::Phone(_) => (EventKind::TextSent, Mailing::Text),
                 };
-                (sent.await, kind)
+                (sent.await, kind, what)
             }
         };
         match sent {
@@ -204,6 +204,7 @@ impl ResetFlow {
             }
             Err(Unsent { undone, arrived }) => {
                 event.kind = EventKind::MailFailed {
+                    what,
                     attempt: leased.lease.attempt,
                 };
                 self.record(event);
