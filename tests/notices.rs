@@ -66,6 +66,27 @@ fn a_former_address_is_told_and_gets_nothing_else() {
     assert!(others.map(|mail| mail.to).eq([address("ada@example.com")]));
 }
 
+/// Where the change came from is its owner's business, and no longer that of who has the mailbox.
+#[test]
+fn a_former_address_learns_neither_device_nor_place() {
+    let world = world();
+    world.users.edit(&user("1"), |ada| {
+        ada.former.push(address("old@example.com"))
+    });
+    let seen = Seen::default().device("Firefox on Windows").unwrap();
+    let seen = seen.place("Lyon, France").unwrap();
+    block_on(async {
+        change(&world, Some(seen)).await;
+        world.work().await;
+    });
+    let [ada, old] = notices(&world).try_into().unwrap();
+    assert_eq!(
+        (old.0.as_str(), old.1.as_str()),
+        ("old@example.com", "None None")
+    );
+    assert!(ada.1.contains("Lyon"), "{}", ada.1);
+}
+
 /// Device and place reach the letter, through the bytes of a real queue.
 #[tokio::test]
 async fn device_and_place_reach_the_letter() {
