@@ -189,3 +189,6 @@ impl ResetFlow {
         drawn.map_err(|e| RequestError::Unavailable(self.failed(Backend::Random, Step::Request, e)))
     }
 }
+
+#[cfg(test)]
+mod tests;
