@@ -20,6 +20,8 @@ use password_reset::text::Language;
 use secrecy::{ExposeSecret, SecretString};
 
 const HALF_HOUR: Duration = Duration::from_secs(30 * 60);
+const THREE_DAYS: Duration = Duration::from_secs(3 * 86_400);
+const WEEK: Duration = Duration::from_secs(7 * 86_400);
 const TEN_MINUTES: Duration = Duration::from_secs(10 * 60);
 /// 23 April 2026, 09:41 UTC.
 const CHANGED_AT: Timestamp = Timestamp::from_unix_micros(1_776_937_260_000_000);
@@ -51,13 +53,14 @@ fn write_all(folder: &Path, site: &Site, language: Language) -> Result<(), BoxEr
     let cancel = invented("/cancel?token=");
     let code = SecretString::from("40718293");
 
-    for (name, occasion, cancel) in [
-        ("link", Occasion::Asked, None),
-        ("link-cancel", Occasion::Asked, Some(&cancel)),
-        ("link-operator", Occasion::Operator, None),
-        ("link-first", Occasion::First, None),
+    for (name, occasion, life, cancel) in [
+        ("link", Occasion::Asked, HALF_HOUR, None),
+        ("link-cancel", Occasion::Asked, HALF_HOUR, Some(&cancel)),
+        ("link-operator", Occasion::Operator, THREE_DAYS, None),
+        ("link-first", Occasion::First, WEEK, None),
+        ("link-first-asked", Occasion::FirstAsked, HALF_HOUR, None),
     ] {
-        let mut facts = ResetLink::new(site, &link, HALF_HOUR, locale);
+        let mut facts = ResetLink::new(site, &link, life, locale);
         facts.occasion = occasion;
         facts.cancel = cancel;
         write(folder, name, &letters.reset_link(&facts)?)?;

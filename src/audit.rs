@@ -216,6 +216,22 @@ words! {
     }
 }
 
+words! {
+    /// What is sent to people.
+    Mailing {
+        /// A link.
+        Link = "link",
+        /// A code, by mail.
+        Code = "code",
+        /// A code, by text message.
+        Text = "text",
+        /// A letter without a secret.
+        Hint = "hint",
+        /// The notice of a changed password.
+        Notice = "notice",
+    }
+}
+
 /// What happened, from a closed set.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
@@ -257,8 +273,11 @@ pub enum EventKind {
     HintSent,
     /// A notice of a changed password was handed to the mailer, which took it.
     NoticeSent,
-    /// A mail could not be sent this time.
+    /// A mail, or a text message, could not be sent this time.
     MailFailed {
+        /// What was to be sent. That a **notice** reached nobody is worth a look: its owner does not
+        /// know that the password was changed (R73).
+        what: Mailing,
         /// Which try it was.
         attempt: u32,
     },

@@ -35,9 +35,9 @@ pub use site::{InvalidSite, LinkBase, Mailbox, Site};
 ///   error. Otherwise the provider, and whoever reads its reports, holds live links.
 /// - MUST NOT log, store or trace the body (R76, W13), and MUST NOT put it into an error.
 /// - MUST answer `Ok` only once a server has taken the mail over, and MUST come to an end by
-///   itself. The worker calls again after a transient error. A notice keeps its [`Message::id`] then,
-///   so that a provider can recognise the second try; each try of a link is a new mail with a new
-///   link, and has an id of its own.
+///   itself. The worker calls again after a transient error. The message keeps its [`Message::id`]
+///   then, so that a provider can recognise the second try; only a link does not: each of its tries
+///   is a new mail with a new link, and has an id of its own.
 ///
 /// The connection to the relay is the mailer's business: encrypt it (R88).
 ///

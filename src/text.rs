@@ -208,8 +208,8 @@ impl Texts {
         self.fill(language, &format!("{key}.{form}"), &[("n", &n.to_string())])
     }
 
-    /// A span in words, rounded down to whole minutes, or hours where it is some: a link never
-    /// works for less than its letter says.
+    /// A span in words, rounded down to whole minutes, or hours where it is some, or days where it is
+    /// two or more: a link never works for less than its letter says.
     ///
     /// # Errors
     ///
@@ -217,20 +217,22 @@ impl Texts {
     pub fn span(&self, language: Language, span: Duration) -> Result<String, TextError> {
         match span.as_secs() {
             0..60 => self.fill(language, "moment", &[]),
-            seconds if seconds % 3_600 == 0 => self.count(language, "hours", seconds / 3_600),
-            seconds => self.count(language, "minutes", seconds / 60),
+            seconds if seconds % DAY == 0 && seconds > DAY => {
+                self.count(language, "days", seconds / DAY)
+            }
+            seconds => self.hours_or_minutes(language, seconds / 60),
         }
     }
 
-    /// A span to wait, rounded up to whole minutes: who waits as long as told is let in.
+    /// A span to wait, rounded up to whole minutes: who waits as long as told is let in. Never in
+    /// days, whose words would have to change behind "in".
     ///
     /// # Errors
     ///
     /// As [`Texts::fill`].
     pub fn wait(&self, language: Language, span: Duration) -> Result<String, TextError> {
         let minutes = span.as_nanos().div_ceil(60_000_000_000).max(1);
-        let minutes = u64::try_from(minutes).unwrap_or(u64::MAX);
-        self.span(language, Duration::from_secs(minutes.saturating_mul(60)))
+        self.hours_or_minutes(language, u64::try_from(minutes).unwrap_or(u64::MAX))
     }
 
     /// A moment as people read it, in UTC.
@@ -240,13 +242,17 @@ impl Texts {
     /// As [`Texts::fill`].
     pub fn moment(&self, language: Language, at: Timestamp) -> Result<String, TextError> {
         let at = at.to_offset_date_time();
+        let day = match at.day() {
+            1 => self.raw(language, "first_day")?.to_owned(),
+            day => day.to_string(),
+        };
         let month = usize::from(u8::from(at.month())).saturating_sub(1);
         let month = self.raw(language, "months")?.split('|').nth(month);
         self.fill(
             language,
             "date",
             &[
-                ("day", &at.day().to_string()),
+                ("day", &day),
                 ("month", month.unwrap_or_default()),
                 ("year", &at.year().to_string()),
                 ("time", &format!("{:02}:{:02}", at.hour(), at.minute())),
@@ -273,7 +279,17 @@ impl Texts {
             _ => self.fill(language, &key, &[]),
         }
     }
+
+    fn hours_or_minutes(&self, language: Language, minutes: u64) -> Result<String, TextError> {
+        match minutes % 60 {
+            0 => self.count(language, "hours", minutes / 60),
+            _ => self.count(language, "minutes", minutes),
+        }
+    }
 }
+
+/// In seconds.
+const DAY: u64 = 86_400;
 
 impl fmt::Debug for Texts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -399,22 +415,101 @@ mod tests {
         }
     }
 
+    /// 24 hours are not a day: who reads a mail the next morning counts in hours.
     #[test]
-    fn times_and_spans_are_written_as_the_language_does() {
+    fn spans_are_written_as_the_language_does() {
         let texts = Texts::default();
-        let at = Timestamp::from_unix_micros(1_767_225_600_000_000);
-        for (language, moment) in [
-            (Language::English, "1 January 2026, 00:00 UTC (+00:00)"),
-            (Language::German, "1. Januar 2026, 00:00 UTC (+00:00)"),
-            (Language::Japanese, "2026年1月1日 00:00 UTC (+00:00)"),
+        let seconds = [
+            59, 60, 600, 3_600, 7_200, 86_400, 90_000, 172_800, 176_400, 604_800,
+        ];
+        for (language, written) in [
+            (
+                Language::English,
+                "less than a minute|1 minute|10 minutes|1 hour|2 hours|24 hours|25 hours|2 days|\
+                 49 hours|7 days",
+            ),
+            (
+                Language::German,
+                "weniger als eine Minute|1 Minute|10 Minuten|1 Stunde|2 Stunden|24 Stunden|\
+                 25 Stunden|2 Tage|49 Stunden|7 Tage",
+            ),
+            (
+                Language::French,
+                "moins d’une minute|1 minute|10 minutes|1 heure|2 heures|24 heures|25 heures|\
+                 2 jours|49 heures|7 jours",
+            ),
+            (
+                Language::Spanish,
+                "menos de un minuto|1 minuto|10 minutos|1 hora|2 horas|24 horas|25 horas|2 días|\
+                 49 horas|7 días",
+            ),
+            (
+                Language::Portuguese,
+                "menos de um minuto|1 minuto|10 minutos|1 hora|2 horas|24 horas|25 horas|2 dias|\
+                 49 horas|7 dias",
+            ),
+            (
+                Language::Japanese,
+                "1分未満|1分|10分|1時間|2時間|24時間|25時間|2日間|49時間|7日間",
+            ),
         ] {
-            assert_eq!(texts.moment(language, at).unwrap(), moment);
+            let span = |&seconds| texts.span(language, Duration::from_secs(seconds)).unwrap();
+            let spans: Vec<_> = seconds.iter().map(span).collect();
+            assert_eq!(spans.join("|"), written);
         }
-        for language in Language::ALL {
-            assert_eq!(
-                texts.raw(language, "months").unwrap().split('|').count(),
-                12
-            );
+    }
+
+    #[test]
+    fn moments_are_written_as_the_language_does() {
+        let texts = Texts::default();
+        for (language, new_year, april, new_years_eve) in [
+            (
+                Language::English,
+                "1 January 2026, 00:00 UTC (+00:00)",
+                "23 April 2026, 09:41 UTC (+00:00)",
+                "31 December 2026, 23:59 UTC (+00:00)",
+            ),
+            (
+                Language::German,
+                "1. Januar 2026, 00:00 UTC (+00:00)",
+                "23. April 2026, 09:41 UTC (+00:00)",
+                "31. Dezember 2026, 23:59 UTC (+00:00)",
+            ),
+            (
+                Language::French,
+                "1er janvier 2026 à 00:00 UTC (+00:00)",
+                "23 avril 2026 à 09:41 UTC (+00:00)",
+                "31 décembre 2026 à 23:59 UTC (+00:00)",
+            ),
+            (
+                Language::Spanish,
+                "1 de enero de 2026, 00:00 UTC (+00:00)",
+                "23 de abril de 2026, 09:41 UTC (+00:00)",
+                "31 de diciembre de 2026, 23:59 UTC (+00:00)",
+            ),
+            (
+                Language::Portuguese,
+                "1º de janeiro de 2026, 00:00 UTC (+00:00)",
+                "23 de abril de 2026, 09:41 UTC (+00:00)",
+                "31 de dezembro de 2026, 23:59 UTC (+00:00)",
+            ),
+            (
+                Language::Japanese,
+                "2026年1月1日 00:00 UTC (+00:00)",
+                "2026年4月23日 09:41 UTC (+00:00)",
+                "2026年12月31日 23:59 UTC (+00:00)",
+            ),
+        ] {
+            for (seconds, written) in [
+                (1_767_225_600, new_year),
+                (1_776_937_260, april),
+                (1_798_761_599, new_years_eve),
+            ] {
+                let at = Timestamp::from_unix_micros(seconds * 1_000_000);
+                assert_eq!(texts.moment(language, at).unwrap(), written);
+            }
+            let months = texts.raw(language, "months").unwrap();
+            assert_eq!(months.split('|').count(), 12);
         }
     }
 
@@ -430,6 +525,7 @@ mod tests {
             (3_600, "1 hour", "1 hour"),
             (5_400, "90 minutes", "90 minutes"),
             (86_400, "24 hours", "24 hours"),
+            (172_800, "2 days", "48 hours"),
         ] {
             let span = Duration::from_secs(seconds);
             assert_eq!(texts.span(Language::English, span).unwrap(), life);

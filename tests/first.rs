@@ -21,9 +21,10 @@ use common::{
 use facts::Facts;
 use password_reset::account::{Account, Credential, Status};
 use password_reset::audit::{Actor, EventKind, Refused, Withheld};
-use password_reset::flow::{CompleteError, ExternalAccounts, VerifyError};
+use password_reset::flow::{CodeError, Codes, CompleteError, ExternalAccounts, VerifyError};
 use password_reset::mail::Kind;
 use password_reset::memory::MemoryTokens;
+use password_reset::queue::Channel;
 use password_reset::store::{Live, TokenStore};
 use password_reset::testing::{MemoryUsers, block_on};
 use password_reset::token::{PresentedToken, Purpose};
@@ -283,14 +284,59 @@ fn who_asks_may_be_told_of_the_provider() {
     assert_eq!(block_on(world.flow.revoke_all(&user("4"))).unwrap(), 0);
 }
 
+/// A code sets no first password; whoever asks for one is told all the same.
+#[test]
+fn who_asks_for_a_code_by_mail_is_told_of_the_provider() {
+    for (external, told) in [
+        (ExternalAccounts::Nothing, false),
+        (ExternalAccounts::UseProvider, true),
+        (ExternalAccounts::FirstPassword, true),
+    ] {
+        let world = World::with(Backends::unlimited(), |builder| {
+            let builder = builder.codes(Codes::default());
+            builder.templates(Facts).external(external)
+        });
+        block_on(async {
+            let (who, client) = (typed(WHO), client());
+            let accepted = world.flow.request_code(&who, Channel::Mail, &client).await;
+            world.work().await;
+            let handle = accepted.unwrap().handle.to_string();
+            let refused = world.flow.redeem_code(&handle, "12345678", &client).await;
+            assert!(matches!(refused, Err(CodeError::Invalid)));
+        });
+        let sent = world.outbox.messages();
+        let sent = sent.iter().map(|mail| (mail.kind, mail.to.as_str()));
+        let expected = told.then_some((Kind::UseProvider, WHO));
+        assert!(sent.eq(expected), "{external:?}");
+        let hints = world.saw(|kind| kind == EventKind::HintSent);
+        assert_eq!(hints, usize::from(told));
+        let silent = world.saw(|kind| kind == EventKind::Withheld(Withheld::External));
+        assert_eq!(silent, usize::from(!told));
+    }
+}
+
 #[test]
 fn who_asks_may_choose_a_first_password() {
     let world = world(ExternalAccounts::FirstPassword);
     let token = block_on(world.mailed(WHO)).unwrap();
     let mail = world.outbox.messages().pop().unwrap();
-    assert!(mail.text.starts_with("First 1800 "));
+    assert!(mail.text.starts_with("FirstAsked 1800 "));
     assert_eq!(block_on(world.reset(&token, GOOD)), Ok(true));
     assert!(world.logs_in("4", GOOD));
+}
+
+/// R86: "somebody asked" and "if it was not you", and not the letter of an invitation.
+#[test]
+fn r86_who_was_asked_for_reads_that_somebody_asked_and_not_of_an_invitation() {
+    let world = World::with(Backends::unlimited(), |builder| {
+        builder.external(ExternalAccounts::FirstPassword)
+    });
+    assert!(block_on(world.mailed(WHO)).is_some());
+    let mail = world.outbox.messages().pop().unwrap();
+    let text = mail.text.replace('\n', " ");
+    assert!(text.contains("Somebody asked for a new password"), "{text}");
+    assert!(text.contains("If you did not ask for this"), "{text}");
+    assert!(!text.contains("An account was made for you"), "{text}");
 }
 
 /// R14, R68, W5, W50: only a confirmed address of an active account is told, within its budget.

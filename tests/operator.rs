@@ -458,7 +458,8 @@ fn program() -> PathBuf {
     let program = program.join(format!("operator{EXE_SUFFIX}"));
     let changed = |file: &Path| file.metadata().and_then(|file| file.modified()).ok();
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    let sources = ["operator.rs", "operator/acts.rs"].map(|file| changed(&examples.join(file)));
+    let sources = ["operator.rs", "operator/acts.rs", "operator/trail.rs"];
+    let sources = sources.map(|file| changed(&examples.join(file)));
     if sources.iter().any(|source| changed(&program) < *source) {
         let build = ["build", "--quiet", "--example", "operator"];
         let built = Command::new(env!("CARGO")).args(build).status().unwrap();

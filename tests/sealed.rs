@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
+#[path = "sealed/codes.rs"]
+mod codes;
 mod common;
 
 use std::error::Error;

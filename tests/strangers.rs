@@ -17,9 +17,11 @@ use common::{Backends, KINDS, SPREAD, World, address, client, typed, user};
 use facts::Facts;
 use password_reset::account::Tenant;
 use password_reset::audit::{EventKind, Withheld};
-use password_reset::flow::{Limits, Strangers};
+use password_reset::flow::{CodeError, Codes, ExternalAccounts, Limits, Strangers, TextLimits};
 use password_reset::limit::Quota;
 use password_reset::mail::Kind;
+use password_reset::queue::Channel;
+use password_reset::sms::{SendError, SmsSender, TextMessage};
 use password_reset::testing::{Behaviour, block_on};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -40,7 +42,10 @@ fn world(strangers: Option<Strangers>) -> World {
         limits.identifier = Quota::new(10_000, SPREAD);
         limits.source = Quota::new(10_000, SPREAD);
         limits.mails = Quota::new(10_000, SPREAD);
-        let builder = builder.templates(Facts).limits(limits);
+        let builder = builder
+            .templates(Facts)
+            .limits(limits)
+            .codes(Codes::default());
         match strangers {
             Some(strangers) => builder.tell_strangers(strangers),
             None => builder,
@@ -54,6 +59,26 @@ async fn ask(world: &World, identifiers: impl IntoIterator<Item = impl AsRef<str
         world.flow.request(&identifier, &client()).await.unwrap();
     }
     world.work().await;
+}
+
+async fn ask_for_code(world: &World, identifier: &str) {
+    let (identifier, client) = (typed(identifier), client());
+    let accepted = world
+        .flow
+        .request_code(&identifier, Channel::Mail, &client)
+        .await;
+    accepted.unwrap();
+    world.work().await;
+}
+
+/// A carrier that nobody calls: no account has a number.
+struct NoPhone;
+
+#[password_reset::async_trait]
+impl SmsSender for NoPhone {
+    async fn send(&self, _: &TextMessage) -> Result<(), SendError> {
+        panic!("nobody has a number")
+    }
 }
 
 fn withheld(world: &World, why: Withheld) -> usize {
@@ -123,6 +148,36 @@ fn all_strangers_together_are_bounded() {
         (0..150).map(|n| format!("stranger{n}@example.org")),
     ));
     assert_eq!(world.outbox.messages().len(), 100, "the default");
+}
+
+/// Who asks for a code is told like who asks for a link, out of the same budgets.
+#[test]
+fn a_stranger_who_asks_for_a_code_by_mail_gets_the_same_letter() {
+    let world = world(Some(Strangers::default()));
+    block_on(async {
+        ask_for_code(&world, STRANGER).await;
+        let mail = world.outbox.messages().pop().unwrap();
+        assert_eq!((mail.kind, mail.to.as_str()), (Kind::NoAccount, STRANGER));
+        let event = world.recorder.events().pop().unwrap();
+        assert_eq!((event.kind, event.token), (EventKind::HintSent, None));
+        // One a day, whatever is asked for.
+        ask(&world, SPELLINGS).await;
+        ask_for_code(&world, SPELLINGS[0]).await;
+        assert_eq!(world.outbox.messages().len(), 1);
+        // W47: a mailer that has a bad moment loses no letter, and opens no budget.
+        world.clock.advance(DAY);
+        world.outbox.fail_next(2);
+        ask_for_code(&world, STRANGER).await;
+        for _ in 0..20 {
+            world.clock.advance(Duration::from_secs(60));
+            world.work().await;
+        }
+        assert_eq!(world.outbox.messages().len(), 2);
+    });
+    // W2: by default nothing.
+    let world = self::world(None);
+    block_on(ask_for_code(&world, STRANGER));
+    assert_eq!(world.outbox.attempts(), 0);
 }
 
 /// R14, W5: only who is nobody is told so; the limits on identifiers come first.
@@ -240,4 +295,45 @@ fn everybodys_request_makes_the_same_calls() {
     assert!(logs.iter().all(|log| *log == logs[0]), "{logs:?}");
     let charged = logs[0].iter().filter(|call| **call == "limiter.check");
     assert_eq!(charged.count(), 2 * (4 + 3));
+}
+
+/// R27, W48: the same of a code, by mail and by text message, and what follows is refused alike.
+#[test]
+fn everybodys_request_for_a_code_makes_the_same_calls() {
+    // When it is taken, when it is sent, and when a code is tried.
+    for (channel, charges) in [(Channel::Mail, 4 + 3 + 1), (Channel::Sms, 5 + 3 + 1)] {
+        let logs = KINDS.map(|identifier| {
+            let world = World::with(Backends::default(), |builder| {
+                builder
+                    .templates(Facts)
+                    .codes(Codes::default())
+                    .sms(NoPhone, TextLimits::default())
+                    .external(ExternalAccounts::UseProvider)
+                    .tell_strangers(Strangers::default())
+            });
+            let handle = block_on(async {
+                let client = client();
+                let identifier = typed(identifier);
+                let accepted = world.flow.request_code(&identifier, channel, &client).await;
+                world.work().await;
+                accepted.unwrap().handle.to_string()
+            });
+            let mails = usize::from(channel == Channel::Mail);
+            let told = [
+                "ada@example.com",
+                "nobody@example.com",
+                "external@example.com",
+            ];
+            let told = usize::from(told.contains(&identifier)) * mails;
+            assert_eq!(world.outbox.messages().len(), told, "{identifier}");
+            let refused = block_on(world.flow.redeem_code(&handle, "12345678", &client()));
+            assert!(matches!(refused, Err(CodeError::Invalid)));
+            let log = world.faults.log().into_iter();
+            log.filter(|call| *call != "mailer.send")
+                .collect::<Vec<_>>()
+        });
+        assert!(logs.iter().all(|log| *log == logs[0]), "{logs:?}");
+        let charged = logs[0].iter().filter(|call| **call == "limiter.check");
+        assert_eq!(charged.count(), charges, "{channel:?}");
+    }
 }

@@ -316,7 +316,7 @@ fn every_failure_of_a_mail_emits_exactly_its_event() {
         world.outbox.fail_next(1);
         let _ = world.flow.request(&typed(ADA), &client()).await.unwrap();
         world.work().await;
-        let failed = ["backend_failed.mailer.deliver", "mail_failed:1"];
+        let failed = ["backend_failed.mailer.deliver", "mail_failed.link:1"];
         assert_eq!(
             codes(&world),
             [&["requested", "issued"][..], &failed].concat()

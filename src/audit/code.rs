@@ -1,11 +1,11 @@
-//! What happened, as a stable code: `refused.spent`, `mail_failed` with the number 3.
+//! What happened, as a stable code: `refused.spent`, `mail_failed.link` with the number 3.
 //!
 //! Each [`EventKind`] has exactly one code, written down once, in [`codes!`]: what a trail keeps
 //! and what reads it back come from the same line.
 
 use std::fmt;
 
-use crate::audit::{EventKind, Refused, Step, Withheld};
+use crate::audit::{EventKind, Mailing, Refused, Step, Withheld};
 use crate::error::Backend;
 use crate::human::Flaw;
 
@@ -129,7 +129,7 @@ macro_rules! word {
         }
     )+ };
 }
-word!(Withheld, Refused, Flaw, Backend, Step);
+word!(Withheld, Refused, Flaw, Backend, Step, Mailing);
 
 impl Part for RuleName {
     fn write(&self, _: &str, code: &mut Writing) {
@@ -260,7 +260,7 @@ codes! {
     "code_sent" => CodeSent,
     "text_sent" => TextSent,
     "hint_sent" => HintSent,
-    "mail_failed" => MailFailed { attempt },
+    "mail_failed" => MailFailed { what, attempt },
     "dead_letter" => DeadLetter { attempts },
     "code_redeemed" => CodeRedeemed,
     "verified" => Verified,
@@ -324,7 +324,7 @@ impl EventKind {
     }
 }
 
-/// The code, and its number behind a colon: `mail_failed:3`.
+/// The code, and its number behind a colon: `mail_failed.link:3`.
 impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let code = self.write();
@@ -370,8 +370,9 @@ mod tests {
             ("completed", Some(1)),
             ("refused", None),
             ("refused.spent.", None),
-            ("mail_failed", None),
-            ("mail_failed", Some(u64::from(u32::MAX) + 1)),
+            ("mail_failed", Some(1)),
+            ("mail_failed.link", None),
+            ("mail_failed.link", Some(u64::from(u32::MAX) + 1)),
             ("requested.suppressed.suppressed", None),
             ("requested.by_sweep", None),
             ("alarm.Rule", Some(1)),

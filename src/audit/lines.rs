@@ -319,7 +319,10 @@ mod tests {
 
     #[test]
     fn a_line_has_every_field_by_its_documented_name() {
-        let mut event = event(EventKind::MailFailed { attempt: 2 });
+        let mut event = event(EventKind::MailFailed {
+            what: crate::audit::Mailing::Notice,
+            attempt: 2,
+        });
         event.tenant = Some(Tenant::parse("Größe").unwrap());
         event.user = Some(UserId::parse("42").unwrap());
         event.identifier = Some(Pseudonym::from_bytes([1; 16]));
@@ -331,7 +334,7 @@ mod tests {
         assert_eq!(
             line(&event),
             "{\"at\":\"2025-11-24T16:00:00.000042Z\",\"event\":\"password_reset_mail_failed\",\
-             \"severity\":\"warn\",\"kind\":\"mail_failed\",\"tenant\":\"Größe\",\
+             \"severity\":\"warn\",\"kind\":\"mail_failed.notice\",\"tenant\":\"Größe\",\
              \"user\":\"42\",\"identifier\":\"01010101010101010101010101010101\",\
              \"source\":\"192.0.2.1\",\"job\":\"02020202020202020202020202020202\",\
              \"token\":\"03030303030303030303030303030303\",\

@@ -267,11 +267,13 @@ mod tests {
     }
 
     fn journey(sink: &MetricsSink) {
+        let (what, attempt) = (crate::audit::Mailing::Link, 1);
+        let failed = EventKind::MailFailed { what, attempt };
         let mut redeemed = event(70, EventKind::CodeRedeemed, 0, 3);
         redeemed.parent = Some(Selector::from_bytes([2; 16]));
         for event in [
             event(0, EventKind::Requested { suppressed: false }, 1, 0),
-            event(1, EventKind::MailFailed { attempt: 1 }, 1, 0),
+            event(1, failed, 1, 0),
             event(8, EventKind::LinkSent, 1, 1),
             event(8 + 60, EventKind::Completed, 0, 1),
             event(0, EventKind::Requested { suppressed: false }, 2, 0),
@@ -298,6 +300,7 @@ mod tests {
             "password_reset_completion_seconds_sum 180",
             "password_reset_completion_seconds_count 2",
             "password_reset_hash_seconds_count 1",
+            "password_reset_events_total{event=\"mail_failed\",cause=\"link\",severity=\"warn\"} 1",
             "password_reset_events_total{event=\"completed\",cause=\"\",severity=\"info\"} 3",
         ] {
             assert!(text.lines().any(|it| it == line), "{line}\n{text}");

@@ -413,15 +413,16 @@ impl Builder {
         self
     }
 
-    /// What is mailed to the owner of an account that has no password of its own (W68); by default
-    /// nothing.
+    /// What is mailed to the owner of an account that has no password of its own, when a link or a
+    /// code by mail is asked for (W68); by default nothing.
     pub fn external(mut self, external: ExternalAccounts) -> Self {
         self.settings.external = external;
         self
     }
 
-    /// Mails "you have no account here" to whoever was named and is unknown; by default they get
-    /// nothing, and somebody who signed up with another address waits for a mail that never comes.
+    /// Mails "you have no account here" to whoever was named and is unknown, when a link or a code by
+    /// mail is asked for; by default they get nothing, and somebody who signed up with another
+    /// address waits for a mail that never comes. Who asks for a code by text message gets nothing.
     /// An address of an account, unverified or former, still gets nothing, as long as the
     /// [`UserStore`] finds the account by it.
     ///

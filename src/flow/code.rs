@@ -43,8 +43,9 @@ pub struct Codes {
     pub tries: u32,
     /// How many codes may be tried for one account, right ones included, until its password is
     /// changed: 20; from 1 to 100 (R32). A new code does not reset the count (R33). Then no code
-    /// works for this account, and none is sent; links work as before (R35). The count is forgotten
-    /// after a month without, and starts afresh when the active key is replaced.
+    /// works for this account, and none is sent; links work as before (R35). The count
+    /// begins with the first code and is forgotten about 37 days later, however late its last try
+    /// was; it starts afresh when the active key is replaced.
     pub tries_per_account: u32,
 }
 
@@ -199,3 +200,6 @@ impl ResetFlow {
         Ok(CodeAccepted { handle: drawn })
     }
 }
+
+#[cfg(test)]
+mod tests;

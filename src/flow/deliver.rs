@@ -10,7 +10,7 @@ use std::time::Duration;
 use subtle::ConstantTimeEq;
 
 use crate::account::{Account, Address, Identifier, InvalidText, Tenant};
-use crate::audit::{Event, EventKind, Step, Withheld};
+use crate::audit::{Event, EventKind, Mailing, Step, Withheld};
 use crate::clock::Timestamp;
 use crate::error::{Backend, BackendError, BoxError, SendError};
 use crate::flow::ResetFlow;
@@ -18,7 +18,7 @@ use crate::flow::operator::OPERATORS_ROOM;
 use crate::flow::outgoing::{Content, Grant, Outgoing};
 use crate::flow::settle::{LONGEST_LIFE, LONGEST_PAUSE};
 use crate::limit::{Decision, Quota};
-use crate::mail::{Hint, Kind, Message, PasswordChanged, ResetLink};
+use crate::mail::{Hint, Kind, Letter, Message, PasswordChanged, ResetLink};
 use crate::queue::{JobId, LeasedJob, Task};
 use crate::store::{Insert, Live};
 use crate::token::state::Revocation;
@@ -145,7 +145,12 @@ impl ResetFlow {
         let outgoing = self
             .within_budget(leased, &ASKED, outgoing, &stand_in)
             .await?;
-        let outgoing = self.among_strangers(leased, outgoing, &stand_in).await?;
+        let stranger = match &outgoing {
+            Ok(mail) if matches!(mail.content, Content::NoAccount) => Some(&mail.address),
+            _ => None,
+        };
+        let allowed = self.among_strangers(leased, identifier, stranger).await?;
+        let outgoing = allowed.and(outgoing);
         self.dispatch(leased, outgoing, &stand_in, event).await
     }
 
@@ -280,13 +285,13 @@ impl ResetFlow {
                 return Ok(());
             }
         };
-        let sent = match outgoing.content {
+        let (sent, what) = match outgoing.content {
             Content::Link { .. } => {
                 event.token = Some(record.selector);
                 self.record(event.clone());
-                EventKind::LinkSent
+                (EventKind::LinkSent, Mailing::Link)
             }
-            Content::NoAccount | Content::UseProvider => EventKind::HintSent,
+            Content::NoAccount | Content::UseProvider => (EventKind::HintSent, Mailing::Hint),
         };
         match self.mail(leased, &token, &record, &outgoing).await {
             Ok(()) => {
@@ -296,6 +301,7 @@ impl ResetFlow {
             }
             Err(Unsent { undone, arrived }) => {
                 event.kind = EventKind::MailFailed {
+                    what,
                     attempt: leased.lease.attempt,
                 };
                 self.record(event);
@@ -389,30 +395,55 @@ impl ResetFlow {
         let (core, site) = (&self.core, &self.core.site);
         let locale = outgoing.account.locale.as_deref();
         let cancel = self.cancel_link(Beside::Token, record.key, record.selector, &record.user);
-        let (kind, letter) = match outgoing.content {
-            Content::Link { grant, occasion } => {
-                let link = site.base().link(token);
-                let letter = core.templates.reset_link(&ResetLink {
-                    occasion,
-                    cancel: cancel.as_ref(),
-                    ..ResetLink::new(site, &link, grant.life, locale)
-                });
-                (Kind::ResetLink, letter)
-            }
+        let to = &outgoing.address;
+        let (grant, occasion) = match outgoing.content {
+            Content::Link { grant, occasion } => (grant, occasion),
             Content::NoAccount => {
-                let letter = core.templates.no_account(&Hint::new(site, locale));
-                (Kind::NoAccount, letter)
+                return self.send_hint(leased, Kind::NoAccount, to, locale).await;
             }
             Content::UseProvider => {
-                let letter = core.templates.use_provider(&Hint::new(site, locale));
-                (Kind::UseProvider, letter)
+                return self.send_hint(leased, Kind::UseProvider, to, locale).await;
             }
         };
-        let letter = letter
-            .map_err(|e| self.failed_in(leased.job.id, Backend::Templates, Step::Deliver, e))?;
-        let message = Message::new(kind, leased.lease, site, outgoing.address.clone(), letter)
-            .map_err(|e| self.failed_in(leased.job.id, Backend::Templates, Step::Deliver, e))?;
-        self.send(leased.job.id, &message, Step::Deliver).await
+        let link = site.base().link(token);
+        let letter = core.templates.reset_link(&ResetLink {
+            occasion,
+            cancel: cancel.as_ref(),
+            ..ResetLink::new(site, &link, grant.life, locale)
+        });
+        self.send_letter(leased, Kind::ResetLink, to, letter).await
+    }
+
+    /// Sends a letter that holds no secret: [`Kind::NoAccount`], or else [`Kind::UseProvider`].
+    pub(super) async fn send_hint(
+        &self,
+        leased: &LeasedJob,
+        kind: Kind,
+        to: &Address,
+        locale: Option<&str>,
+    ) -> Result<(), Unsent> {
+        let hint = Hint::new(&self.core.site, locale);
+        let letter = match kind {
+            Kind::NoAccount => self.core.templates.no_account(&hint),
+            _ => self.core.templates.use_provider(&hint),
+        };
+        self.send_letter(leased, kind, to, letter).await
+    }
+
+    /// Sends a letter once it is written.
+    pub(super) async fn send_letter(
+        &self,
+        leased: &LeasedJob,
+        kind: Kind,
+        to: &Address,
+        letter: Result<Letter, BoxError>,
+    ) -> Result<(), Unsent> {
+        let job = leased.job.id;
+        let failed = |source| self.failed_in(job, Backend::Templates, Step::Deliver, source);
+        let letter = letter.map_err(failed)?;
+        let message = Message::new(kind, leased.lease, &self.core.site, to.clone(), letter)
+            .map_err(|e| failed(e.into()))?;
+        self.send(job, &message, Step::Deliver).await
     }
 
     /// Tells one address of an account that its password was changed (R71, R72), as soon as it is.
@@ -468,6 +499,7 @@ impl ResetFlow {
         let sent = flow.send(leased.job.id, &message, Step::Notice).await;
         if sent.is_err() {
             event.kind = EventKind::MailFailed {
+                what: Mailing::Notice,
                 attempt: leased.lease.attempt,
             };
         }

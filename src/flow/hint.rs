@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
-use crate::account::{Account, Address, Identifier};
+use crate::account::{Address, Identifier};
 use crate::audit::{Step, Withheld};
 use crate::error::Backend;
 use crate::flow::ResetFlow;
 use crate::flow::deliver::Undone;
-use crate::flow::outgoing::{Content, Grant, Outgoing};
+use crate::flow::outgoing::{Content, Grant};
 use crate::limit::{Decision, Quota};
 use crate::mail::Occasion;
 use crate::queue::LeasedJob;
 use crate::token::Purpose;
 
-/// What is mailed when somebody asks for a link to an account that has no password of its own,
-/// because it logs in through another provider (W68).
+/// What is mailed when somebody asks for a link, or for a code by mail, to an account that has no
+/// password of its own, because it logs in through another provider (W68). Who asks for a code by
+/// text message gets nothing.
 ///
 /// Whatever it is goes to an address of the account that its owner confirmed, and is one of the
 /// mails that the account gets in an hour.
@@ -27,8 +28,10 @@ pub enum ExternalAccounts {
     /// A letter that says so ([`Templates::use_provider`](crate::mail::Templates::use_provider)).
     /// It holds no link and nothing secret.
     UseProvider,
-    /// A link with which its owner may choose the account's first password. From then on the
-    /// account has two ways in, so this is for services that allow both.
+    /// A link with which its owner may choose the account's first password, in a letter of its own
+    /// ([`Occasion::FirstAsked`]). From then on the account has two ways in, so this is for services
+    /// that allow both. A code sets no first password: who asks for one gets the letter of
+    /// [`UseProvider`](Self::UseProvider).
     FirstPassword,
 }
 
@@ -68,65 +71,54 @@ impl ResetFlow {
                     purpose: Purpose::First,
                     life: settings.link_life,
                 },
-                occasion: Occasion::First,
+                occasion: Occasion::FirstAsked,
             }),
         }
     }
 
-    /// What an identifier that is nobody's is mailed: the only mail to an address that was typed.
-    pub(super) fn to_stranger(
-        &self,
-        identifier: &Identifier,
-        stand_in: &Outgoing,
-    ) -> Result<Outgoing, Withheld> {
+    /// Where an identifier that is nobody's is mailed to: the only mail to an address that was
+    /// typed.
+    pub(super) fn to_stranger(&self, identifier: &Identifier) -> Result<Address, Withheld> {
         if self.core.settings.strangers.is_none() {
             return Err(Withheld::Unknown);
         }
-        let address = Address::parse(identifier.as_str()).map_err(|_| Withheld::Unknown)?;
-        Ok(Outgoing {
-            content: Content::NoAccount,
-            account: Account::clone(&stand_in.account),
-            address,
-        })
+        Address::parse(identifier.as_str()).map_err(|_| Withheld::Unknown)
     }
 
-    /// Charges the letters to strangers. Two calls for everyone, whoever it is about: for those who
-    /// are none, to a bucket that nobody reads.
+    /// Charges the letters to strangers; `stranger` is the address of one, if this is such a letter.
+    /// Two calls for everyone, whoever it is about: for those who are none, to a bucket that nobody
+    /// reads.
     pub(super) async fn among_strangers(
         &self,
         leased: &LeasedJob,
-        outgoing: Result<Outgoing, Withheld>,
-        stand_in: &Outgoing,
-    ) -> Result<Result<Outgoing, Withheld>, Undone> {
+        identifier: &Identifier,
+        stranger: Option<&Address>,
+    ) -> Result<Result<(), Withheld>, Undone> {
         let Some(strangers) = self.core.settings.strangers else {
-            return Ok(outgoing);
+            return Ok(Ok(()));
         };
         let tries = match leased.lease.attempt {
             0 | 1 => 1,
             _ => self.core.settings.link_retry.attempts,
         };
-        let idle = stand_in.account.id.as_str();
-        let (bucket, label) = match &outgoing {
-            Ok(mail) if matches!(mail.content, Content::NoAccount) => {
-                (mailbox(&mail.address), "hint-address")
-            }
-            _ => (idle.to_owned(), "hint-nobody"),
+        let idle = identifier.canonical();
+        let (bucket, label) = match stranger {
+            Some(address) => (mailbox(address), "hint-address"),
+            None => (idle.to_string(), "hint-nobody"),
         };
         let address = self.charge_hint(leased, label, &bucket, strangers.address, tries);
         let mut allowed = address.await?;
         // What the address's own limit refuses must not use up everybody's.
         let (bucket, label) = match label {
             "hint-address" if allowed => ("", "hint-all"),
-            _ => (idle, "hint-nobody"),
+            _ => (&*idle, "hint-nobody"),
         };
         allowed &= self
             .charge_hint(leased, label, bucket, strangers.all, tries)
             .await?;
-        Ok(match outgoing {
-            Ok(mail) if matches!(mail.content, Content::NoAccount) && !allowed => {
-                Err(Withheld::MailLimit)
-            }
-            outgoing => outgoing,
+        Ok(match stranger {
+            Some(_) if !allowed => Err(Withheld::MailLimit),
+            _ => Ok(()),
         })
     }
 

@@ -58,7 +58,11 @@ impl ResetFlow {
         stand_in: &Outgoing,
     ) -> Result<Outgoing, Withheld> {
         let Some(account) = found else {
-            return self.to_stranger(identifier, stand_in);
+            return Ok(Outgoing {
+                content: Content::NoAccount,
+                account: stand_in.account.clone(),
+                address: self.to_stranger(identifier)?,
+            });
         };
         let account = self.usable(account)?;
         let content = match account.credential {

@@ -75,7 +75,11 @@ impl ResetFlow {
         let verified = account.verified.iter().take(MAX_ADDRESSES);
         let former = account.former.iter().take(MAX_ADDRESSES);
         let former = former.filter(|address| !account.verified.contains(address));
-        for address in verified.chain(former) {
+        // Where the change came from is the owner's to know, and no business of whoever has a
+        // mailbox that is not theirs any more.
+        let verified = verified.map(|address| (address, seen));
+        let former = former.map(|address| (address, None));
+        for (address, seen) in verified.chain(former) {
             let task = Task::Notice {
                 user: account.id.clone(),
                 tenant: account.tenant.clone(),

@@ -58,8 +58,11 @@ pub enum Occasion {
     Asked,
     /// The service's operators ask the account's owner to choose a new password.
     Operator,
-    /// The account has no password yet, and its owner may choose the first one.
+    /// The service's operators invite the owner of an account that has no password yet to choose
+    /// the first one.
     First,
+    /// Somebody asked for a new password, and the account has none yet: it logs in elsewhere.
+    FirstAsked,
 }
 
 impl<'a> ResetLink<'a> {
@@ -169,7 +172,8 @@ impl<'a> PasswordChanged<'a> {
 /// - The link's letter MUST say how long the link works, that it works once, and what to do when
 ///   one did not ask for it (R86).
 /// - The code MUST NOT stand in a subject, and the letter MUST say that nobody who calls or writes
-///   may be told it (R86). A text message MUST end with the line that [`ResetCode`] describes.
+///   may be told it (R86). A text message MUST end with the line that
+///   [`Templates::code_text`] describes.
 /// - The notice MUST say what happened, when, and whom to contact if it was not you, and MUST NOT
 ///   hold a link that sets a password (R72). Otherwise the notice is itself worth stealing. The
 ///   link to "this wasn't me" can only cancel.

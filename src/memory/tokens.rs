@@ -385,11 +385,14 @@ mod tests {
             counter
         };
         let mut store = store(2);
-        store.insert(&counter(1, "a"), THREE).unwrap();
-        store.insert(&counter(2, "b"), THREE).unwrap();
+        for (number, user) in [(1, "a"), (2, "b")] {
+            let done = store.insert(&counter(number, user), THREE).unwrap();
+            assert_eq!(done, Insert::Done);
+        }
         let tried = Selector::from_bytes([1; 16]);
         assert_eq!(store.count_attempt(&tried), Some(1));
-        store.insert(&record(3, "c", 1), THREE).unwrap();
+        let done = store.insert(&record(3, "c", 1), THREE).unwrap();
+        assert_eq!(done, Insert::Done);
         // The one that has counted stays.
         assert!(store.insert(&record(4, "d", 1), THREE).is_err());
         assert_eq!(store.count_attempt(&tried), Some(2));

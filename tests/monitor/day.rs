@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use password_reset::Timestamp;
 use password_reset::account::UserId;
-use password_reset::audit::{Event, EventKind, Pseudonym, Refused, Step, Withheld};
+use password_reset::audit::{Event, EventKind, Mailing, Pseudonym, Refused, Step, Withheld};
 use password_reset::error::Backend;
 use password_reset::queue::JobId;
 use password_reset::token::Selector;
@@ -225,7 +225,10 @@ impl Recorder {
                 return Some(at + 1.0);
             }
             event.at = moment(at + 0.3);
-            event.kind = EventKind::MailFailed { attempt };
+            event.kind = EventKind::MailFailed {
+                what: Mailing::Link,
+                attempt,
+            };
             self.events.push(event.clone());
             let wait = 10.0 * f64::from(1_u32 << (attempt - 1));
             at += wait.min(600.0) * (0.5 + 0.5 * self.dice.part());

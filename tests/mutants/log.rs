@@ -54,7 +54,7 @@ impl AuditSink for Log {
                 event.user = trimmed.map(|user| UserId::parse(user).unwrap());
             }
             "numbers_are_lost" => {
-                if let EventKind::MailFailed { attempt } = &mut event.kind {
+                if let EventKind::MailFailed { attempt, .. } = &mut event.kind {
                     *attempt = 1;
                 }
             }

@@ -98,8 +98,9 @@ pub(crate) fn judge(
     let error = ApiError::Status { status, code };
     Err(match status {
         // Not now. Or the key, the address of the provider, or the account is ours to put right: a
-        // mistake that must not bury everybody's messages.
-        300..=399 | 401..=403 | 408 | 429 | 503 => SendError::transient(error),
+        // mistake that must not bury everybody's messages. 404 and 405 are such: no path names a
+        // message, only the domain or the account that was configured.
+        300..=399 | 401..=405 | 408 | 429 | 503 => SendError::transient(error),
         400..=499 if words.ours.contains(&&*said) => SendError::transient(error),
         // Two requests with one idempotency key met, and the other one may be the one that is
         // taken.
@@ -251,7 +252,7 @@ mod tests {
         for status in (100..200).chain(300..1_000) {
             let error = judged(status, "").unwrap_err();
             let (transient, arrived) = match status {
-                300..=399 | 401 | 402 | 403 | 408 | 429 | 503 => (true, false),
+                300..=399 | 401..=405 | 408 | 429 | 503 => (true, false),
                 400..=499 => (false, false),
                 _ => (true, true),
             };

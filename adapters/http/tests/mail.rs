@@ -61,7 +61,7 @@ fn resend(base: &str) -> Box<dyn Mailer> {
 }
 
 fn ses(base: &str) -> Box<dyn Mailer> {
-    let mailer = AmazonSes::new(client(), "eu-central-1", credentials(), OFF).unwrap();
+    let mailer = AmazonSes::new(client(), "eu-central-1", credentials()).unwrap();
     let mailer = mailer.clock(ManualClock::default());
     Box::new(mailer.base_url(base).unwrap())
 }
@@ -209,7 +209,10 @@ fn ses_body() -> Value {
             },
             "Headers": [{"Name": "Auto-Submitted", "Value": "auto-generated"}],
         }},
-        "ConfigurationOverrides": {"Tracking": {"ClickTrackingEnabled": "DISABLED"}},
+        "ConfigurationOverrides": {"Tracking": {
+            "ClickTrackingEnabled": "DISABLED",
+            "OpenTrackingEnabled": "DISABLED",
+        }},
     })
 }
 
@@ -260,7 +263,7 @@ async fn w1_r87_r88_amazon_ses_gets_exactly_this() {
     assert_eq!(seen.json(), ses_body());
 
     let full = |base: &str| -> Box<dyn Mailer> {
-        let mailer = AmazonSes::new(client(), "eu-central-1", credentials(), OFF).unwrap();
+        let mailer = AmazonSes::new(client(), "eu-central-1", credentials()).unwrap();
         let mailer = mailer.configuration_set("reset").unwrap();
         Box::new(mailer.base_url(base).unwrap())
     };
@@ -294,7 +297,7 @@ impl AwsCredentialSource for NoRole {
 #[tokio::test]
 async fn a_roles_session_token_is_sent_and_signed() {
     let role = |base: &str| -> Box<dyn Mailer> {
-        let mailer = AmazonSes::with_source(client(), "eu-central-1", Role, OFF).unwrap();
+        let mailer = AmazonSes::with_source(client(), "eu-central-1", Role).unwrap();
         let mailer = mailer.clock(ManualClock::default());
         Box::new(mailer.base_url(base).unwrap())
     };
@@ -307,7 +310,7 @@ async fn a_roles_session_token_is_sent_and_signed() {
     ];
     seen.assert_headers(&provider, JSON, &own);
 
-    let mailer = AmazonSes::with_source(client(), "eu-central-1", NoRole, OFF).unwrap();
+    let mailer = AmazonSes::with_source(client(), "eu-central-1", NoRole).unwrap();
     let error = mailer.send(&message()).await.unwrap_err();
     assert!(error.is_transient() && !error.may_have_arrived());
     common::assert_discreet(&common::told(&error));
@@ -318,24 +321,16 @@ async fn r87_without_a_word_about_tracking_no_link_is_sent() {
     let provider = Provider::start([answer(200)]).await;
     let unconfirmed = Tracking::Unconfirmed;
     let resend = Resend::new(client(), KEY.into(), unconfirmed).unwrap();
-    let ses = AmazonSes::new(client(), "eu-central-1", credentials(), unconfirmed).unwrap();
-    let mailers: [Box<dyn Mailer>; 2] = [
-        Box::new(resend.base_url(&provider.base).unwrap()),
-        Box::new(ses.base_url(&provider.base).unwrap()),
-    ];
-    let site = site(mailbox("Example"));
-    for mailer in mailers {
-        for kind in [Kind::ResetLink, Kind::ResetCode, Kind::PasswordChanged] {
-            let error = mailer.send(&letter(kind, &site)).await.unwrap_err();
-            assert!(!error.is_transient());
-            let source = std::error::Error::source(&error).unwrap();
-            assert_eq!(source.downcast_ref(), Some(&ApiError::Tracking));
-        }
-        assert!(provider.seen().is_empty());
-    }
-    // What holds no link may go.
-    let resend = Resend::new(client(), KEY.into(), unconfirmed).unwrap();
     let resend = resend.base_url(&provider.base).unwrap();
+    let site = site(mailbox("Example"));
+    for kind in [Kind::ResetLink, Kind::ResetCode, Kind::PasswordChanged] {
+        let error = resend.send(&letter(kind, &site)).await.unwrap_err();
+        assert!(!error.is_transient());
+        let source = std::error::Error::source(&error).unwrap();
+        assert_eq!(source.downcast_ref(), Some(&ApiError::Tracking));
+    }
+    assert!(provider.seen().is_empty());
+    // What holds no link may go.
     resend.send(&letter(Kind::NoAccount, &site)).await.unwrap();
     assert_eq!(provider.seen().len(), 1);
 }

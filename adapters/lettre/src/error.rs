@@ -254,6 +254,12 @@ impl Failure {
                 code: 530 | 534 | 535 | 538,
                 ..
             } => Transient,
+            // Policy (5.7.x) is about us, whoever it is said of: a relay that does not know us says
+            // it to every recipient, and one where we may not send as this sender to every mail.
+            Self::Refused {
+                enhanced: Some(Enhanced(_, 7, _)),
+                ..
+            } => Transient,
             Self::Refused { step, code, .. } if *code >= 500 && step.is_about_the_mail() => {
                 Permanent
             }
@@ -265,9 +271,10 @@ impl Failure {
                 }
             }
             Self::Exit { code: None } => Uncertain,
-            // sysexits.h: this machine's trouble, and "try again".
+            // sysexits.h: this machine's trouble, and "try again". 68 is a host that is not found:
+            // with msmtp the relay, which is in its configuration.
             Self::Exit {
-                code: Some(71..=75 | 77 | 78),
+                code: Some(68 | 70..=75 | 77 | 78),
             } => Transient,
             Self::Exit { code: Some(_) } => Permanent,
         }

@@ -41,6 +41,10 @@ const IDLE: Duration = Duration::from_secs(60);
 ///
 /// Cheap to clone; clones share their connections. Must be used within a Tokio runtime.
 ///
+/// A relay that rewrites links to count clicks holds live links, and so does whoever reads its
+/// reports (R87). SMTP has no word to forbid it: switch it off at the provider, or add its own
+/// header line with [`SmtpBuilder::header`].
+///
 /// ```no_run
 /// # async fn example(
 /// #     message: &password_reset::mail::Message,

@@ -141,6 +141,9 @@ async fn exit_codes_are_told_apart() {
         (71, Means::Transient),
         (74, Means::Transient),
         (78, Means::Transient),
+        // A relay whose name is not found, and a program that broke.
+        (68, Means::Transient),
+        (70, Means::Transient),
         (1, Means::Permanent),
         (64, Means::Permanent),
         (65, Means::Permanent),

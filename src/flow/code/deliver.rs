@@ -8,13 +8,13 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use crate::account::{Account, Address, Credential, Identifier, UserId};
-use crate::audit::{Event, EventKind, Step, Withheld};
+use crate::audit::{Event, EventKind, Mailing, Step, Withheld};
 use crate::error::Backend;
-use crate::flow::ResetFlow;
 use crate::flow::code::Codes;
 use crate::flow::deliver::{Budget, Undone, Unsent};
 use crate::flow::outgoing::addressee;
-use crate::mail::{Kind, Message, ResetCode};
+use crate::flow::{ExternalAccounts, ResetFlow};
+use crate::mail::{Kind, ResetCode};
 use crate::password::PoolError;
 use crate::queue::{Channel, LeasedJob};
 use crate::sms::{PhoneNumber, TextMessage};
@@ -48,6 +48,28 @@ impl Destination {
 }
 
 type Recipient = (Account, Destination);
+
+/// A code, or a letter that says why there is none.
+enum Outgoing {
+    Code(Recipient),
+    Hint(Kind, Account, Address),
+}
+
+impl Outgoing {
+    fn account(&self) -> &Account {
+        match self {
+            Self::Code((account, _)) | Self::Hint(_, account, _) => account,
+        }
+    }
+}
+
+/// Whose code is stored: a letter without one stores what a letter that is not written stores.
+fn holder<'a>(outgoing: &'a Result<Outgoing, Withheld>, decoy: &'a Recipient) -> &'a Recipient {
+    match outgoing {
+        Ok(Outgoing::Code(recipient)) => recipient,
+        _ => decoy,
+    }
+}
 
 const A_MOMENT: Duration = Duration::from_secs(5);
 
@@ -97,74 +119,92 @@ impl ResetFlow {
         let found = self.core.users.find(job.identifier).await;
         let found = found.map_err(|e| self.failed_code(leased, Backend::Users, e))?;
         event.user = found.as_ref().map(|account| account.id.clone());
-        let mut recipient = if job.suppressed {
-            Err(Withheld::IdentifierLimit)
-        } else {
-            self.code_recipient(found, job)
-        };
         // One for each handle: whatever a stand-in's earlier codes left behind would tell it from an
         // account.
         let stand_in = self.stand_in(job.handle.as_bytes())?;
         let decoy = (stand_in.account, Destination::Address(stand_in.address));
+        let mut outgoing = if job.suppressed {
+            Err(Withheld::IdentifierLimit)
+        } else {
+            self.code_outgoing(found, job, &decoy.0)
+        };
 
-        let allowed = self.code_budget(leased, job.channel, &recipient, &decoy);
-        if let Err(why) = allowed.await? {
-            recipient = recipient.and(Err(why));
+        let allowed = self.code_budget(leased, job.channel, &outgoing, &decoy);
+        outgoing = allowed.await?.and(outgoing);
+        if job.channel == Channel::Mail {
+            let stranger = match &outgoing {
+                Ok(Outgoing::Hint(Kind::NoAccount, _, address)) => Some(address),
+                _ => None,
+            };
+            let allowed = self.among_strangers(leased, job.identifier, stranger);
+            outgoing = allowed.await?.and(outgoing);
         }
-        let (account, destination) = recipient.as_ref().unwrap_or(&decoy);
+        let (account, destination) = holder(&outgoing, &decoy);
         let epoch = Epoch::of(self.core.keyring.active(), account, destination.as_str());
-        let holder = account.id.clone();
-        let tries = self.code_tries(&holder, &epoch).await;
+        let held_by = account.id.clone();
+        let tries = self.code_tries(&held_by, &epoch).await;
         let tries = tries.map_err(|e| self.failed_code(leased, Backend::Tokens, e))?;
         if tries.is_some_and(|tries| tries >= codes.tries_per_account) {
-            recipient = recipient.and(Err(Withheld::CodesLocked));
+            outgoing = outgoing.and(Err(Withheld::CodesLocked));
         }
 
-        let stored = recipient.as_ref().unwrap_or(&decoy);
+        let stored = holder(&outgoing, &decoy);
         let (record, withheld) = self
             .store_code(leased, job, codes, stored, &decoy.0)
             .await?;
         if let Some(why) = withheld {
-            recipient = recipient.and(Err(why));
+            outgoing = outgoing.and(Err(why));
         }
-        let counted = tries.is_some() && record.user == holder;
+        let counted = tries.is_some() && record.user == held_by;
         self.store_counter(&record, counted, &decoy.0.id).await;
         // Looked at behind the insert, as with links.
-        let holder = recipient
+        let asked = outgoing
             .as_ref()
-            .map_or(&record.user, |(account, _)| &account.id);
-        match self.paused(holder).await {
+            .map_or(&record.user, |outgoing| &outgoing.account().id);
+        match self.paused(asked).await {
             Ok(false) => {}
             Ok(true) => {
                 self.free(leased.job.id, &record, Revocation::Disowned)
                     .await;
-                recipient = recipient.and(Err(Withheld::Paused));
+                outgoing = outgoing.and(Err(Withheld::Paused));
             }
             // The next try finds the record, which nobody was told of.
             Err(error) => return Err(error.into()),
         }
-        let (account, destination) = match recipient {
-            Ok(recipient) => recipient,
+        let outgoing = match outgoing {
+            Ok(outgoing) => outgoing,
             Err(why) => {
                 event.kind = EventKind::Withheld(why);
                 self.record(event);
                 return Ok(());
             }
         };
-        event.token = Some(record.selector);
-        self.record(event.clone());
-        let sent = self.send_code(leased, codes, &record, &account, &destination);
-        match sent.await {
-            Ok(()) => {
-                event.kind = match destination {
-                    Destination::Address(_) => EventKind::CodeSent,
-                    Destination::Phone(_) => EventKind::TextSent,
+        let (sent, kind, what) = match &outgoing {
+            Outgoing::Hint(kind, account, address) => {
+                let locale = account.locale.as_deref();
+                let sent = self.send_hint(leased, *kind, address, locale).await;
+                (sent, EventKind::HintSent, Mailing::Hint)
+            }
+            Outgoing::Code((account, destination)) => {
+                event.token = Some(record.selector);
+                self.record(event.clone());
+                let sent = self.send_code(leased, codes, &record, account, destination);
+                let (kind, what) = match destination {
+                    Destination::Address(_) => (EventKind::CodeSent, Mailing::Code),
+                    Destination::Phone(_) => (EventKind::TextSent, Mailing::Text),
                 };
+                (sent.await, kind, what)
+            }
+        };
+        match sent {
+            Ok(()) => {
+                event.kind = kind;
                 self.record(event);
                 Ok(())
             }
             Err(Unsent { undone, arrived }) => {
                 event.kind = EventKind::MailFailed {
+                    what,
                     attempt: leased.lease.attempt,
                 };
                 self.record(event);
@@ -178,14 +218,27 @@ impl ResetFlow {
         }
     }
 
-    fn code_recipient(
+    fn code_outgoing(
         &self,
         found: Option<Account>,
         job: &CodeJob<'_>,
-    ) -> Result<Recipient, Withheld> {
-        let account = self.usable(found.ok_or(Withheld::Unknown)?)?;
+        stand_in: &Account,
+    ) -> Result<Outgoing, Withheld> {
+        let may_hint = job.channel == Channel::Mail;
+        let account = match found {
+            Some(account) => self.usable(account)?,
+            None if may_hint => {
+                let address = self.to_stranger(job.identifier)?;
+                return Ok(Outgoing::Hint(Kind::NoAccount, stand_in.clone(), address));
+            }
+            None => return Err(Withheld::Unknown),
+        };
         if matches!(account.credential, Credential::External) {
-            return Err(Withheld::External);
+            if !may_hint || self.core.settings.external == ExternalAccounts::Nothing {
+                return Err(Withheld::External);
+            }
+            let address = addressee(&account, job.identifier)?;
+            return Ok(Outgoing::Hint(Kind::UseProvider, account, address));
         }
         // For text messages too: whose number fell into other hands must hear of the change (R71).
         let address = addressee(&account, job.identifier)?;
@@ -193,7 +246,7 @@ impl ResetFlow {
             Channel::Mail => Destination::Address(address),
             Channel::Sms => Destination::Phone(account.phone.clone().ok_or(Withheld::NoPhone)?),
         };
-        Ok((account, destination))
+        Ok(Outgoing::Code((account, destination)))
     }
 
     /// What one account, and for text messages one number and one country, may get. Charged at
@@ -202,13 +255,13 @@ impl ResetFlow {
         &self,
         leased: &LeasedJob,
         channel: Channel,
-        recipient: &Result<Recipient, Withheld>,
+        outgoing: &Result<Outgoing, Withheld>,
         (decoy, _): &Recipient,
     ) -> Result<Result<(), Withheld>, Undone> {
         let idle = decoy.id.as_str();
-        let account = recipient
+        let account = outgoing
             .as_ref()
-            .map_or(idle, |(account, _)| account.id.as_str());
+            .map_or(idle, |outgoing| outgoing.account().id.as_str());
         let mails = self.core.settings.limits.mails;
         let mut outcome = match self.charge(leased, &CODES, account, mails).await? {
             true => Ok(()),
@@ -217,8 +270,10 @@ impl ResetFlow {
         if channel == Channel::Mail {
             return Ok(outcome);
         }
-        let (number, country) = match recipient {
-            Ok((_, Destination::Phone(number))) => (number.as_str(), number.country_prefix()),
+        let (number, country) = match outgoing {
+            Ok(Outgoing::Code((_, Destination::Phone(number)))) => {
+                (number.as_str(), number.country_prefix())
+            }
             _ => (idle, idle),
         };
         let limits = self.core.settings.text_limits;
@@ -312,7 +367,6 @@ impl ResetFlow {
         destination: &Destination,
     ) -> Result<(), Unsent> {
         let core = &self.core;
-        let failed = |backend, source| self.failed_code(leased, backend, source);
         // Made with the key of the record, which may have left the active place meanwhile.
         let key = core.keyring.get(record.key).ok_or(Unsent::for_good())?;
         let now = self.now();
@@ -332,15 +386,12 @@ impl ResetFlow {
         match destination {
             Destination::Address(address) => {
                 let letter = core.templates.reset_code(&facts);
-                let letter = letter.map_err(|e| failed(Backend::Templates, e))?;
-                let (kind, to) = (Kind::ResetCode, address.clone());
-                let message = Message::new(kind, leased.lease, &core.site, to, letter)
-                    .map_err(|e| failed(Backend::Templates, e.into()))?;
-                self.send(leased.job.id, &message, Step::Deliver).await
+                self.send_letter(leased, Kind::ResetCode, address, letter)
+                    .await
             }
             Destination::Phone(number) => {
                 let text = core.templates.code_text(&facts);
-                let text = text.map_err(|e| failed(Backend::Templates, e))?;
+                let text = text.map_err(|e| self.failed_code(leased, Backend::Templates, e))?;
                 let message = TextMessage::new(leased.job.id, number.clone(), text);
                 // A process that was built without text messages leaves them to another one.
                 let sender = core.sms.as_ref().ok_or(Unsent::for_now())?;

@@ -140,6 +140,16 @@ impl Templates for StandardLetters {
                 ],
                 "letter.not_wanted",
             ),
+            Occasion::FirstAsked => (
+                &[
+                    ("subject", "first_asked.subject"),
+                    ("asked", "first_asked.asked"),
+                    ("open", "first.open"),
+                    ("button", "first.button"),
+                    ("doubt", "first_asked.not_you"),
+                ],
+                "letter.not_you",
+            ),
         };
         draft.texts.extend_from_slice(own);
         draft.text("copy", "link.copy");

@@ -163,6 +163,23 @@ fn the_letter_for_a_first_password_speaks_of_no_other_one() {
 }
 
 #[test]
+fn r86_who_has_no_password_and_is_asked_for_one_reads_that_somebody_asked() {
+    let letter = link_letter(&example(), Occasion::FirstAsked, Some(CANCEL));
+    assert_eq!(letter.subject, "A first password for your Example account");
+    letter.says(&[
+        "Somebody asked for a new password for your Example account. It has no password so far",
+        "works once, within 30 minutes",
+        "If you did not ask for this, you need do nothing: go on logging in as before",
+        "support@app.example.org",
+        "If it was not you: on this page you can cancel",
+    ]);
+    assert!(letter.html.contains(">Choose your password</a>"));
+    for body in letter.bodies() {
+        assert!(!body.contains("An account was made"), "{body}");
+    }
+}
+
+#[test]
 fn r86_the_code_letter_says_what_a_person_needs_to_know() {
     let letter = code_letter(&example(), Some(CANCEL));
     assert_eq!(letter.subject, "Your code for a new Example password");
@@ -271,6 +288,7 @@ fn w10_markup_in_configuration_and_in_what_was_seen_stays_text() {
         link_letter(&site, Occasion::Asked, Some(CANCEL)),
         link_letter(&site, Occasion::Operator, None),
         link_letter(&site, Occasion::First, None),
+        link_letter(&site, Occasion::FirstAsked, None),
         code_letter(&site, Some(CANCEL)),
         notice(&site, Some(&seen), Some(CANCEL)),
         opened(letters.no_account(&hint)),

@@ -15,7 +15,9 @@ use crate::account::{Tenant, UserId};
 use crate::audit::log::{
     Arrival, AuditLog, CodePrefix, Entry, MAX_ENTRIES, Order, Query, Spans, Tail, Thread, journey,
 };
-use crate::audit::{Actor, AuditSink, Event, EventKind, Pseudonym, Refused, RuleName, Severity};
+use crate::audit::{
+    Actor, AuditSink, Event, EventKind, Mailing, Pseudonym, Refused, RuleName, Severity,
+};
 use crate::clock::Timestamp;
 use crate::memory::MemoryLog;
 use crate::queue::JobId;
@@ -166,7 +168,10 @@ fn a_week() -> Vec<Event> {
         EventKind::Refused(Refused::Spent),
         EventKind::Refused(Refused::Unknown),
         EventKind::RateLimited,
-        EventKind::MailFailed { attempt: 3 },
+        EventKind::MailFailed {
+            what: Mailing::Notice,
+            attempt: 3,
+        },
         EventKind::Completed,
     ];
     let name = |prefix: &str, number: usize| user(&format!("{prefix}{number}"));
@@ -205,6 +210,7 @@ fn queries() -> Vec<Query> {
         all().code(code("requested.suppressed")),
         all().code(code("refused")),
         all().code(code("mail_failed")),
+        all().code(code("mail_failed.notice")),
         all().code(code("completed")),
         all().severity(Severity::Info),
         all().severity(Severity::Warn),

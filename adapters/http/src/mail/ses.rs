@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::api::{Api, JSON, json, nameless};
 use crate::endpoint::{check_key, check_name};
 use crate::error::{ApiError, ConfigError, Words};
-use crate::mail::{HeaderLine, Tracking, header_lines};
+use crate::mail::{HeaderLine, header_lines};
 use crate::mailbox;
 use crate::post::HttpPost;
 use crate::sigv4::{Request, Scope, authorization};
@@ -28,6 +28,8 @@ const WORDS: Words = Words {
         "ExpiredTokenException",
         "LimitExceededException",
         "MailFromDomainNotVerifiedException",
+        // Of a sender that nobody verified as well as of a message.
+        "MessageRejected",
         "RequestExpired",
         "SendingPausedException",
         "ThrottlingException",
@@ -42,7 +44,11 @@ pub struct AwsCredentials {
 }
 
 impl AwsCredentials {
-    /// An access key's id and its secret. It needs no more than `ses:SendEmail`.
+    /// An access key's id and its secret.
+    ///
+    /// It needs two permissions: `ses:SendEmail`, and, because each request switches tracking off,
+    /// `ses:ApplyTrackingConfigurationOverrides` on the resource `*`. Without the second one Amazon
+    /// refuses every mail.
     ///
     /// # Errors
     ///
@@ -106,20 +112,20 @@ impl AwsCredentialSource for Fixed {
 
 /// Mail through Amazon SES, API version 2.
 ///
-/// Each request switches click tracking off. Open tracking is a setting of the account and of the
-/// configuration set: whoever makes this says whether somebody looked ([`Tracking`], R87). There is
-/// no idempotency key: after a lost answer the mail may come twice. SES makes a Message-ID of its
-/// own.
+/// Each request switches click tracking and open tracking off, whatever the account and the
+/// configuration set say (R87); the credentials must be allowed to
+/// ([`AwsCredentials::new`]). There is no idempotency key: after a lost answer the mail may come
+/// twice. SES makes a Message-ID of its own.
 ///
 /// ```no_run
-/// use password_reset_http::{AmazonSes, AwsCredentials, ReqwestPost, Tracking};
+/// use password_reset_http::{AmazonSes, AwsCredentials, ReqwestPost};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let id = std::env::var("AWS_ACCESS_KEY_ID")?;
 /// let secret = std::env::var("AWS_SECRET_ACCESS_KEY")?;
 /// let credentials = AwsCredentials::new(id.into(), secret.into())?;
 /// let http = ReqwestPost::new()?;
-/// let mailer = AmazonSes::new(http, "eu-central-1", credentials, Tracking::ConfirmedOff)?
+/// let mailer = AmazonSes::new(http, "eu-central-1", credentials)?
 ///     .configuration_set("password-reset")?;
 /// # drop(mailer); Ok(()) }
 /// ```
@@ -127,7 +133,6 @@ pub struct AmazonSes {
     api: Api,
     region: Box<str>,
     credentials: Box<dyn AwsCredentialSource>,
-    tracking: Tracking,
     configuration_set: Option<Box<str>>,
     clock: Box<dyn Clock>,
 }
@@ -144,10 +149,9 @@ impl AmazonSes {
         http: impl HttpPost,
         region: &str,
         credentials: AwsCredentials,
-        tracking: Tracking,
     ) -> Result<Self, ConfigError> {
         let source = Fixed(Arc::new(credentials));
-        Self::with_source(http, region, source, tracking)
+        Self::with_source(http, region, source)
     }
 
     /// In one region, with keys that change.
@@ -159,7 +163,6 @@ impl AmazonSes {
         http: impl HttpPost,
         region: &str,
         source: impl AwsCredentialSource,
-        tracking: Tracking,
     ) -> Result<Self, ConfigError> {
         check_name("region", region)?;
         let base = format!("https://email.{region}.amazonaws.com");
@@ -167,13 +170,12 @@ impl AmazonSes {
             api: Api::new(http, &base, PATH, WORDS)?,
             region: region.into(),
             credentials: Box::new(source),
-            tracking,
             configuration_set: None,
             clock: Box::new(SystemClock),
         })
     }
 
-    /// With a configuration set: one without tracking of opens.
+    /// With a configuration set.
     ///
     /// # Errors
     ///
@@ -243,7 +245,6 @@ impl AmazonSes {
 #[async_trait]
 impl Mailer for AmazonSes {
     async fn send(&self, message: &Message) -> Result<(), SendError> {
-        self.tracking.check(message)?;
         let body = json(&Body {
             from_email_address: mailbox::header(message.from()),
             reply_to_addresses: message.reply_to().map(|mailbox| [mailbox::header(mailbox)]),
@@ -264,6 +265,7 @@ impl Mailer for AmazonSes {
             configuration_overrides: Overrides {
                 tracking: TrackingOverrides {
                     click_tracking_enabled: "DISABLED",
+                    open_tracking_enabled: "DISABLED",
                 },
             },
         })?;
@@ -338,4 +340,5 @@ struct Overrides {
 #[serde(rename_all = "PascalCase")]
 struct TrackingOverrides {
     click_tracking_enabled: &'static str,
+    open_tracking_enabled: &'static str,
 }

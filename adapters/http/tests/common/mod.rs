@@ -216,7 +216,7 @@ pub fn credentials() -> AwsCredentials {
 /// Every mailer, at this stand-in.
 pub fn mailers(http: &ReqwestPost, base: &str) -> Vec<(&'static str, Box<dyn Mailer>)> {
     let off = Tracking::ConfirmedOff;
-    let ses = AmazonSes::new(http.clone(), "eu-central-1", credentials(), off).unwrap();
+    let ses = AmazonSes::new(http.clone(), "eu-central-1", credentials()).unwrap();
     let sendgrid = SendGrid::new(http.clone(), KEY.into()).unwrap();
     let postmark = Postmark::new(http.clone(), KEY.into()).unwrap();
     let mailgun = Mailgun::new(http.clone(), "mg.example.org", KEY.into()).unwrap();
