@@ -300,8 +300,8 @@ fn everybodys_request_makes_the_same_calls() {
 /// R27, W48: the same of a code, by mail and by text message, and what follows is refused alike.
 #[test]
 fn everybodys_request_for_a_code_makes_the_same_calls() {
-    // When it is taken, when it is sent, and when a code is tried.
-    for (channel, charges) in [(Channel::Mail, 4 + 3 + 1), (Channel::Sms, 5 + 3 + 1)] {
+    // When it is taken, when it is sent, and when a code is tried: for its source and its network.
+    for (channel, charges) in [(Channel::Mail, 4 + 3 + 2), (Channel::Sms, 5 + 3 + 2)] {
         let logs = KINDS.map(|identifier| {
             let world = World::with(Backends::default(), |builder| {
                 builder
