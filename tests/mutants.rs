@@ -192,6 +192,7 @@ mod caught {
         forget_takes_everybody => what_is_forgotten_is_gone,
         forget_takes_the_like => what_is_forgotten_is_gone,
         forget_leaves_what_was_turned_away => what_is_forgotten_is_gone,
+        forget_takes_shared_names => what_is_forgotten_is_gone,
         forget_answers_only => what_is_forgotten_is_gone,
     }
 

@@ -437,7 +437,8 @@ pub trait AuditLog: Send + Sync + 'static {
     /// Deletes what the trail holds of one account: its entries, and those that name no account but
     /// the same job, token or pseudonym, such as its requests, taken or turned away. Answers how many.
     ///
-    /// What stays are requests under identifiers that never led to the account, and numbers. Whether a person's
+    /// What stays are requests under identifiers that never led to the account, or to others too, and
+    /// numbers. Whether a person's
     /// wish (GDPR article 17) outweighs the duty to keep a security log (article 17 (3) b and e) is
     /// for the application's lawyers: see the page about operations. An attacker who has taken an
     /// account over may wish to be forgotten too.

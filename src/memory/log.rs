@@ -51,6 +51,9 @@ impl fmt::Debug for MemoryLog {
 struct Inner {
     capacity: usize,
     arrived: u64,
+    /// Up to where somebody has followed the log.
+    followed: Option<Arrival>,
+    lost: u64,
     /// In the order of their arrival.
     entries: VecDeque<Entry>,
 }
@@ -59,7 +62,11 @@ impl AuditSink for MemoryLog {
     fn record(&self, event: &Event) -> Result<(), BoxError> {
         let mut inner = lock(&self.0);
         if inner.entries.len() >= inner.capacity {
-            inner.entries.pop_front();
+            let oldest = inner.entries.pop_front().map(|entry| entry.arrival);
+            // Nobody misses it but who follows, and has not come so far.
+            if inner.followed.is_some_and(|seen| oldest > Some(seen)) {
+                inner.lost += 1;
+            }
         }
         inner.arrived += 1;
         let arrival = inner.arrived;
@@ -69,9 +76,9 @@ impl AuditSink for MemoryLog {
         Ok(())
     }
 
-    /// What a full ring forgets was there to be read.
+    /// What was forgotten before a follower came so far; what nobody follows was there to be read.
     fn lost(&self) -> u64 {
-        0
+        lock(&self.0).lost
     }
 }
 
@@ -105,12 +112,15 @@ impl AuditLog for MemoryLog {
     }
 
     async fn arrived(&self, after: Arrival, limit: u32) -> Result<Page, BoxError> {
-        let inner = lock(&self.0);
+        let mut inner = lock(&self.0);
         let first = inner
             .entries
             .partition_point(|entry| entry.arrival <= after);
         let found: Vec<_> = inner.entries.range(first..).collect();
-        Ok(page(&found, limit.min(MAX_ENTRIES)))
+        let page = page(&found, limit.min(MAX_ENTRIES));
+        let seen = page.entries.last().map_or(after, |entry| entry.arrival);
+        inner.followed = inner.followed.max(Some(seen));
+        Ok(page)
     }
 
     async fn latest(&self) -> Result<Arrival, BoxError> {
@@ -131,7 +141,16 @@ impl AuditLog for MemoryLog {
         let mut inner = lock(&self.0);
         let own = inner.entries.iter().filter(|entry| is_about(entry, user));
         let own: Vec<_> = own.collect();
-        let names: HashSet<_> = own.iter().filter_map(|it| it.event.identifier).collect();
+        let mut names: HashSet<_> = own.iter().filter_map(|it| it.event.identifier).collect();
+        // A name that stands beside another account too belongs to neither: whoever takes over a name
+        // must not erase what happened under it before.
+        for entry in &inner.entries {
+            if let (Some(name), Some(of)) = (&entry.event.identifier, &entry.event.user)
+                && of != user
+            {
+                names.remove(name);
+            }
+        }
         let own: HashSet<_> = own.into_iter().flat_map(threads).collect();
         Ok(inner.delete(|entry| {
             let is_theirs = || {
@@ -170,5 +189,34 @@ fn page(found: &[&Entry], limit: u32) -> Page {
         last: entries.last().map(|last| (last.position(), last.arrival)),
         entries,
         unreadable: 0,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::audit::EventKind;
+    use crate::testing::block_on;
+
+    /// Whoever floods a log until the watcher has missed events is seen by that.
+    #[test]
+    fn what_a_follower_has_missed_is_lost() {
+        let log = MemoryLog::with_capacity(10);
+        let record = |events| {
+            for _ in 0..events {
+                let event = Event::new(Timestamp::from_unix_micros(0), EventKind::Verified);
+                log.record(&event).unwrap();
+            }
+        };
+        // Nobody follows it yet.
+        record(25);
+        assert_eq!(log.lost(), 0);
+        let page = block_on(log.arrived(Arrival(0), 10)).unwrap();
+        assert_eq!(page.entries.last().unwrap().arrival, Arrival(25));
+        record(10);
+        assert_eq!(log.lost(), 0);
+        record(3);
+        assert_eq!(log.lost(), 3);
     }
 }

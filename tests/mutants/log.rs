@@ -168,6 +168,32 @@ impl AuditLog for Log {
                 }
                 Ok(gone)
             }
+            "forget_takes_shared_names" => {
+                let mut events = Vec::new();
+                let mut query = Query::oldest(MAX_ENTRIES);
+                loop {
+                    let page = self.inner.read(&query).await?;
+                    events.extend(page.entries.into_iter().map(|entry| entry.event));
+                    query.beyond = page.last.map(|(position, _)| position);
+                    if !page.more {
+                        break;
+                    }
+                }
+                // As if nobody else had ever had a name.
+                let end = Timestamp::from_unix_micros(i64::MAX);
+                let _ = self.inner.purge(end, u32::MAX).await?;
+                let (others, mine): (Vec<_>, Vec<_>) = events
+                    .into_iter()
+                    .partition(|event| event.user.as_ref().is_some_and(|it| it != user));
+                for event in &mine {
+                    self.inner.record(event)?;
+                }
+                let gone = self.inner.forget(user).await?;
+                for event in &others {
+                    self.inner.record(event)?;
+                }
+                Ok(gone)
+            }
             "forget_answers_only" => {
                 let page = self.inner.read(&Query::newest(1_000)).await?;
                 Ok(u64::try_from(page.entries.len()).unwrap())

@@ -16,7 +16,7 @@ use crate::audit::log::{
     Arrival, AuditLog, CodePrefix, Entry, MAX_ENTRIES, Order, Query, Spans, Tail, Thread, journey,
 };
 use crate::audit::{
-    Actor, AuditSink, Event, EventKind, Mailing, Pseudonym, Refused, RuleName, Severity,
+    Actor, AuditSink, Event, EventKind, Mailing, Pseudonym, Refused, RuleName, Severity, Withheld,
 };
 use crate::clock::Timestamp;
 use crate::memory::MemoryLog;
@@ -398,6 +398,16 @@ pub async fn what_is_forgotten_is_gone(store: Store, _: Race) {
         let list = if *owner == ada { &mut goes } else { &mut stays };
         list.extend([asked, issued, limited, tried]);
     }
+    // A name that both have had, one after the other.
+    for (list, owner) in [(&mut goes, &ada), (&mut stays, &bob)] {
+        let mut withheld = Event::new(at(400), EventKind::Withheld(Withheld::Unverified));
+        withheld.identifier = Some(Pseudonym::from_bytes([7; 16]));
+        withheld.user = Some(owner.clone());
+        list.push(withheld);
+    }
+    let mut limited = Event::new(at(401), EventKind::RateLimited);
+    limited.identifier = Some(Pseudonym::from_bytes([7; 16]));
+    stays.push(limited);
     let all: Vec<_> = stays.iter().chain(&goes).cloned().collect();
     record(&store, &all).await;
     let thread = goes.iter().find_map(|event| event.job).expect("a job");

@@ -235,9 +235,18 @@ impl<D: Driver> SqlBackend<D> {
         // The account's own entries last: until then they lead to the others, also when this is
         // done again after it was cut.
         for column in ["job", "token", "parent", "identifier"] {
+            // A name that stands beside another account too belongs to neither: whoever takes over a
+            // name must not erase what happened under it before.
+            let alone = match column {
+                "identifier" => {
+                    "AND NOT EXISTS (SELECT 1 FROM {audit} AS others
+                    WHERE others.identifier = own.identifier AND others.user_id <> ?1)"
+                }
+                _ => "",
+            };
             let threads = format!(
-                "SELECT DISTINCT {column} AS thread FROM {{audit}}
-                WHERE user_id = ?1 AND {column} IS NOT NULL"
+                "SELECT DISTINCT {column} AS thread FROM {{audit}} AS own
+                WHERE user_id = ?1 AND {column} IS NOT NULL {alone}"
             );
             let rows = session
                 .rows(&self.statement(&threads), values![user])
