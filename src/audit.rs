@@ -450,6 +450,7 @@ impl EventKind {
                         | Refused::WrongCode
                         | Refused::CodeTries
                         | Refused::CodesLocked
+                        | Refused::Busy
                 )
         )
     }

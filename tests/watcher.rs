@@ -436,7 +436,14 @@ fn an_alarm_whose_teller_died_is_told_by_another() {
         for _ in 0..3 {
             assert_eq!(two.round().await.alarms + three.round().await.alarms, 0);
         }
+        // The next one that tries to tell it dies as well.
+        let mut dies = one.world.flow.watcher(shared.log.clone()).alarms(Silent);
+        let _ = dies.run_once().await;
         one.world.clock.advance(Duration::from_secs(120));
+        assert!(cut_after(dies.run_once(), 100).is_none());
+        drop(dies);
+        assert_eq!(two.round().await.alarms + three.round().await.alarms, 0);
+        one.world.clock.advance(Duration::from_secs(240));
         assert_eq!(two.round().await.alarms + three.round().await.alarms, 1);
         for _ in 0..3 {
             one.world.clock.advance(Duration::from_secs(120));

@@ -385,19 +385,25 @@ impl Watcher {
             match due.claim {
                 Claim::Open => {
                     due.claim = Claim::Asked;
-                    if !is_ours(&self.flow, "alarm", &due.alarm).await {
+                    let once = Quota::new(1, due.alarm.cool_down);
+                    if !is_ours(&self.flow, "alarm", &due.alarm, &once, due.alarm.at).await {
                         due.claim = Claim::Elsewhere(now);
                     }
                 }
                 Claim::Elsewhere(since) if now.since(since) >= TELLING => {
                     due.claim = Claim::Asked;
-                    if !is_ours(&self.flow, "alarm-again", &due.alarm).await {
-                        // A third process is at it.
-                        self.due.pop_front();
-                        continue;
+                    // A lease, so that nobody who dies takes an alarm along.
+                    let lease = Quota::new(1, TELLING);
+                    if !is_ours(&self.flow, "alarm-again", &due.alarm, &lease, now).await {
+                        due.claim = Claim::Elsewhere(now);
                     }
                 }
                 _ => {}
+            }
+            if matches!(due.claim, Claim::Elsewhere(_)) && is_of_the_watch(&due.alarm) {
+                // While the trail cannot be read, nobody can see there that it was told.
+                self.due.pop_front();
+                continue;
             }
             if matches!(due.claim, Claim::Elsewhere(_)) {
                 self.due.rotate_left(1);
@@ -439,12 +445,21 @@ fn of_the_watch(rule: RuleName, count: u64, first_seen: Timestamp, now: Timestam
     }
 }
 
+fn is_of_the_watch(alarm: &Alarm) -> bool {
+    [EVENTS_LOST, TRAIL_UNREADABLE].contains(&alarm.rule)
+}
+
 /// Whether this process is the one that tells. A limiter that fails leaves nobody untold.
-async fn is_ours(flow: &ResetFlow, label: &str, alarm: &Alarm) -> bool {
+async fn is_ours(
+    flow: &ResetFlow,
+    label: &str,
+    alarm: &Alarm,
+    quota: &Quota,
+    at: Timestamp,
+) -> bool {
     let subject = format!("{} {}", alarm.rule, alarm.subject);
     let key = flow.limit_key(label, subject.as_bytes());
-    let once = Quota::new(1, alarm.cool_down);
-    let claim = flow.core.limiter.check(&key, &once, alarm.at);
+    let claim = flow.core.limiter.check(&key, quota, at);
     !matches!(contain(claim).await, Some(Ok(Decision::Deny { .. })))
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::Timestamp;
 use crate::account::{Client, UserId};
 use crate::audit::monitor::rule::Signal;
-use crate::audit::{Event, EventKind, Refused, Withheld};
+use crate::audit::{Event, EventKind, Mailing, Refused, Withheld};
 
 /// How long after its use a token that is presented elsewhere is told.
 const REUSE: Duration = Duration::from_secs(3_600);
@@ -59,7 +59,7 @@ impl Fact {
     pub(super) fn of(event: &Event) -> Option<Self> {
         use Signal::{
             Asked, BadProof, BadToken, BudgetSpent, CodeTriedOut, CodesLocked, Disowned,
-            MailGivenUp, PartFailed, Taken, TokenLimited, WrongCode,
+            MailGivenUp, NoticeStuck, PartFailed, Taken, TokenLimited, WrongCode,
         };
         let (role, signals): (Role, &[Signal]) = match event.kind {
             EventKind::Requested { .. } => (Role::Request, &[Asked, Taken]),
@@ -88,6 +88,10 @@ impl Fact {
             EventKind::CodeRedeemed => (Role::Use, &[]),
             EventKind::Completed => (Role::Change, &[]),
             EventKind::Disowned { .. } => (Role::Disown, &[Disowned]),
+            EventKind::MailFailed {
+                what: Mailing::Notice,
+                attempt: 3..,
+            } => (Role::Plain, &[NoticeStuck]),
             EventKind::DeadLetter { .. } => (Role::Plain, &[MailGivenUp]),
             EventKind::BackendFailed { .. }
             | EventKind::WorkerPanicked

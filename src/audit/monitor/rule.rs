@@ -52,6 +52,8 @@ words! {
         Disowned = "disowned",
         /// Somebody said so within a day after their password was changed.
         ChangeDisowned = "change_disowned",
+        /// The notice of a changed password failed for the third time, or later: its owner does not know.
+        NoticeStuck = "notice_stuck",
         /// A mail was given up after its last try.
         MailGivenUp = "mail_given_up",
         /// A plugged-in part failed or panicked, or a key is missing.
@@ -83,7 +85,10 @@ impl Signal {
     /// Whether its events name such a thing.
     fn names(self, field: Field) -> bool {
         match field {
-            Field::Source => !matches!(self, Self::MailGivenUp | Self::PartFailed),
+            Field::Source => !matches!(
+                self,
+                Self::MailGivenUp | Self::NoticeStuck | Self::PartFailed
+            ),
             Field::Identifier => matches!(
                 self,
                 Self::Asked | Self::Taken | Self::Unknown | Self::BudgetSpent | Self::BadProof
@@ -95,6 +100,7 @@ impl Signal {
                     | Self::CodesLocked
                     | Self::Disowned
                     | Self::ChangeDisowned
+                    | Self::NoticeStuck
             ),
             Field::Token => matches!(
                 self,
@@ -598,12 +604,9 @@ fn standard() -> Vec<Rule> {
             ..rule(
                 "bad_tokens",
                 Signal::BadToken,
-                Events,
+                Networks,
                 all,
-                Usual {
-                    factor: 10,
-                    floor: 300,
-                },
+                Count(100),
                 10 * MINUTE,
             )
         },
@@ -661,6 +664,14 @@ fn standard() -> Vec<Rule> {
             Count(20),
             HOUR,
         )),
+        rule(
+            "notices_stuck",
+            Signal::NoticeStuck,
+            Users,
+            all,
+            Count(3),
+            HOUR,
+        ),
         rule(
             "parts_failing",
             Signal::PartFailed,
