@@ -270,11 +270,14 @@ impl Failure {
                     _ => Transient,
                 }
             }
-            Self::Exit { code: None } => Uncertain,
+            // Killed, or broken inside (EX_SOFTWARE): nobody knows whether it had queued the mail.
+            Self::Exit {
+                code: None | Some(70),
+            } => Uncertain,
             // sysexits.h: this machine's trouble, and "try again". 68 is a host that is not found:
             // with msmtp the relay, which is in its configuration.
             Self::Exit {
-                code: Some(68 | 70..=75 | 77 | 78),
+                code: Some(68 | 71..=75 | 77 | 78),
             } => Transient,
             Self::Exit { code: Some(_) } => Permanent,
         }

@@ -141,9 +141,10 @@ async fn exit_codes_are_told_apart() {
         (71, Means::Transient),
         (74, Means::Transient),
         (78, Means::Transient),
-        // A relay whose name is not found, and a program that broke.
+        // A relay whose name is not found.
         (68, Means::Transient),
-        (70, Means::Transient),
+        // A program that broke, perhaps behind the moment at which it had the mail.
+        (70, Means::Uncertain),
         (1, Means::Permanent),
         (64, Means::Permanent),
         (65, Means::Permanent),
