@@ -15,6 +15,8 @@ mod reader;
 #[cfg(feature = "axum")]
 #[path = "openapi/schemathesis.rs"]
 mod schemathesis;
+#[path = "support/solved.rs"]
+mod solved;
 #[path = "openapi/world.rs"]
 mod world;
 

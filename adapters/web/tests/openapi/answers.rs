@@ -109,8 +109,16 @@ async fn every_documented_answer_is_given_and_no_other() {
     reader.send(&world, post(ASK, JSON), ada).await;
     // Over a limit, without a proof and with one.
     reader.send(&closed, post(ASK, JSON), ada).await;
-    let proven = r#"{"identifier":"ada@example.com","proof":"AAAA"}"#;
-    reader.send(&closed, post(ASK, JSON), proven).await;
+    let work = closed.flow.challenge().unwrap().unwrap().to_json();
+    for proof in [
+        solved(&serde_json::from_str(&work).unwrap()),
+        "AAAA".to_owned(),
+    ] {
+        let proven = serde_json::json!({ "identifier": "ada@example.com", "proof": proof });
+        reader
+            .send(&closed, post(ASK, JSON), &proven.to_string())
+            .await;
+    }
     for method in [Method::GET, Method::HEAD] {
         for path in [ASK, "/forgot-password/challenge"] {
             reader.refuse(&world, method.clone(), path, &Problem::Unavailable);
