@@ -376,7 +376,8 @@ pub struct Account {
     /// Addresses that were verified ones until lately. They get the notice of a changed password
     /// and nothing else: whoever takes an account over changes its address first.
     ///
-    /// The notice names neither device nor place there. Where the site has a page for it, it holds a
+    /// The notice names neither device nor place there, though after a takeover it is the owner who
+    /// reads it there: who reads a former mailbox is not known. Where the site has a page for it, it holds a
     /// link to "this wasn't me" that works: whoever reads that mailbox can cancel the account's open
     /// links and codes and pause its requests for a while. So leave an address out that fell to
     /// somebody else, such as that of a former employer.

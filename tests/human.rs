@@ -137,6 +137,23 @@ fn r34_whoever_is_over_a_limit_gets_on_with_work_up_to_another() {
     });
 }
 
+/// R34: one answer, brought again and again, takes nothing of those who have done their own work.
+#[test]
+fn work_that_was_taken_before_takes_no_turn_of_a_neighbour() {
+    block_on(async {
+        let world = with_work(Backends::default(), When::Demanded(Demand::default()));
+        let once = proof(&world.flow);
+        assert_eq!(ask(&world.flow, Some(&once)).await, "accepted");
+        for _ in 0..1_000 {
+            assert_eq!(ask(&world.flow, Some(&once)).await, "Challenge");
+        }
+        for _ in 1..20 {
+            let proof = proof(&world.flow);
+            assert_eq!(ask(&world.flow, Some(&proof)).await, "accepted");
+        }
+    });
+}
+
 /// R34: whoever only pretends to have worked uses up nothing of those who have.
 #[test]
 fn made_up_work_takes_no_turn_of_a_neighbour() {

@@ -14,11 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Backends, GOOD, KINDS, SPREAD, World, typed};
-use password_reset::account::Client;
+use password_reset::account::{Client, Tenant};
 use password_reset::audit::EventKind;
-use password_reset::flow::{Limits, RequestError};
+use password_reset::flow::{Codes, Limits, RequestError};
 use password_reset::limit::Quota;
 use password_reset::memory::MemoryLimiter;
+use password_reset::queue::Channel;
 use password_reset::testing::block_on;
 use proptest::prelude::*;
 
@@ -94,6 +95,53 @@ fn w56_ten_thousand_requests_of_one_48_leave_the_victim_able_to_reset() {
         let world = World::new();
         assert_eq!(taken(&world, 10_000, subnet).await, 100);
         gets_in(&world).await;
+    });
+}
+
+/// Whoever asks in many tenants uses up no more of their network than in one.
+#[test]
+fn w56_one_source_in_five_tenants_is_one_source() {
+    block_on(async {
+        let world = World::new();
+        let source = Client::from_ip([192, 0, 2, 7].into());
+        let neighbour = Client::from_ip([192, 0, 2, 8].into());
+        let mut taken = 0;
+        for tenant in 0..5 {
+            let tenant = Tenant::parse(&format!("tenant-{tenant}")).unwrap();
+            let flow = world.flow.for_tenant(tenant);
+            for number in 0..20 {
+                let identifier = typed(&format!("stranger-{number}@example.org"));
+                taken += u32::from(flow.request(&identifier, &source).await.is_ok());
+            }
+        }
+        assert_eq!(taken, 20);
+        assert!(is_taken(&world, VICTIM, &neighbour).await);
+    });
+}
+
+/// W56, R35: a long secret cannot be guessed, so junk from all over a network keeps no neighbour from
+/// a good link; and codes that are tried keep nobody from a link, not even on the same address.
+#[test]
+fn w56_junk_from_a_whole_network_leaves_a_neighbours_link_alone() {
+    block_on(async {
+        let world = World::with(Backends::default(), |builder| {
+            builder.codes(Codes::default())
+        });
+        let token = world.mailed(VICTIM).await.unwrap();
+        let (mail, first) = (Channel::Mail, subnet(0));
+        let asked = world.flow.request_code_unreadable(mail, None, &first);
+        let handle = asked.await.unwrap().handle.to_string();
+        for number in 0..1_000 {
+            let junk = format!("{number:064}");
+            let _ = world.flow.verify(&junk, &subnet(number)).await;
+            let _ = world
+                .flow
+                .redeem_code(&handle, "00000000", &subnet(1_000))
+                .await;
+        }
+        for client in [subnet(1_000), subnet(1_001)] {
+            assert!(world.flow.verify(&token, &client).await.is_ok());
+        }
     });
 }
 

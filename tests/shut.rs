@@ -86,9 +86,7 @@ fn a_worker_that_fails_at_any_call_mails_in_the_end() {
 /// R38: each call of a verification failing in turn: refused, untouched, one event.
 #[test]
 fn a_verification_fails_closed() {
-    // The limiter is asked for the source and for its network.
-    let (limiter, tokens) = (Backend::Limiter, Backend::Tokens);
-    for (nth, backend) in (1..).zip([limiter, limiter, tokens, Backend::Users]) {
+    for (nth, backend) in (1..).zip([Backend::Limiter, Backend::Tokens, Backend::Users]) {
         let world = World::new();
         let token = block_on(world.mailed("ada@example.com")).unwrap();
         world.recorder.clear();
@@ -153,7 +151,7 @@ fn a_failure_after_the_change_is_not_a_failed_reset() {
     for nth in 5..=7 {
         let world = World::new();
         let token = block_on(world.mailed("ada@example.com")).unwrap();
-        world.faults.fail(nth + 4); // behind the four calls of `verify`
+        world.faults.fail(nth + 3); // behind the three calls of `verify`
         assert_eq!(block_on(world.reset(&token, GOOD)), Ok(false), "call {nth}");
         assert!(world.logs_in("1", GOOD));
         assert_eq!(world.saw(|kind| kind == EventKind::SettlePending), 1);

@@ -66,7 +66,7 @@ pub struct Limits {
     /// Requests for one identifier, known or not: 1 a minute, 3 an hour, 10 a day; for links and for
     /// codes, each by itself.
     pub identifier: Quota,
-    /// Requests from one IPv4 address or IPv6 /64: 20 an hour.
+    /// Requests from one IPv4 address or IPv6 /64, over all tenants: 20 an hour.
     pub source: Quota,
     /// Requests from one network, an IPv4 /24 or IPv6 /48, over all tenants: as many as this number
     /// of its sources may make; 5, so 100 an hour. Otherwise whoever has a /48 has 65,536 sources.
@@ -76,8 +76,9 @@ pub struct Limits {
     /// What is kept back when those are used up: 500 an hour, of which each network gets one. So a
     /// flood has to come from as many networks as that to keep out somebody elsewhere (W56).
     pub reserve: Quota,
-    /// Tokens and codes presented from one IPv4 address or IPv6 /64: 60 a minute; from one network as
-    /// many as [`sources_per_network`](Self::sources_per_network) of its sources may, so 300.
+    /// Tokens presented from one IPv4 address or IPv6 /64, over all tenants: 60 a minute. Codes are
+    /// counted apart, and from one network too: as many as
+    /// [`sources_per_network`](Self::sources_per_network) of its sources may try, so 300.
     pub verifications: Quota,
     /// Mails to one account, whatever was typed: 5 an hour. Those with codes, and those of operators,
     /// are counted apart, under the same quota.

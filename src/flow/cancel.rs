@@ -33,7 +33,7 @@ use crate::wire::Fields;
 /// Apart from links and codes, so that whoever uses up those of a source leaves this to its owner.
 const CANCEL: Presented = Presented {
     source: "cancel-source",
-    network: "cancel-network",
+    network: None,
 };
 const HOUR: Duration = Duration::from_secs(3_600);
 const HOUR_MICROS: i64 = 3_600_000_000;

@@ -101,6 +101,13 @@ const TEXTS: &str = "text-source";
 /// How often one network may draw on the reserve.
 const HOUR: Duration = Duration::from_secs(3_600);
 
+fn accepted(verdict: Verdict) -> Result<(), Halt> {
+    match verdict {
+        Verdict::Accept => Ok(()),
+        Verdict::Refuse(flaw) => Err(Halt::Challenge(EventKind::ProofRefused(flaw))),
+    }
+}
+
 impl ResetFlow {
     /// Whether a request without a proof will not be taken at this moment: what a page has to know
     /// before it asks. The same for everyone.
@@ -145,9 +152,16 @@ impl ResetFlow {
         let judged = judged.transpose();
         let judged = judged.map_err(|flaw| Halt::Challenge(EventKind::ProofRefused(flaw)))?;
         let lane = if judged.is_some() { &PROVEN } else { &PLAIN };
+        // Before anything is charged that others share: one answer, brought again and again, takes
+        // nothing of those who did their own work.
+        #[cfg(feature = "proof-of-work")]
+        if let Some(Judged::Work(answer)) = &judged {
+            accepted(self.take_work(answer).await?)?;
+        }
         self.charge_source(lane, asked).await?;
-        if let Some(judged) = judged {
-            self.check_proof(judged, asked.client).await?;
+        if let Some(Judged::Foreign(check, proof)) = judged {
+            let verdict = check.check(proof, asked.client).await;
+            accepted(verdict.map_err(|source| BackendError::new(Backend::Human, source))?)?;
         }
         self.charge_all(lane, asked.client, event).await
     }
@@ -174,8 +188,7 @@ impl ResetFlow {
                 .await?;
         }
         if asked.means.is_text() {
-            // Telephones know no tenants.
-            let key = self.of(None).source_key(TEXTS, asked.client);
+            let key = self.source_key(TEXTS, asked.client);
             let quota = &self.core.settings.text_limits.source;
             if let Decision::Deny { retry_after } = self.count(&key, quota).await? {
                 return Err(Halt::Limited {
@@ -186,21 +199,6 @@ impl ResetFlow {
             }
         }
         Ok(())
-    }
-
-    async fn check_proof(&self, judged: Judged<'_>, client: &Client) -> Result<(), Halt> {
-        let verdict = match judged {
-            Judged::Foreign(check, proof) => {
-                let verdict = check.check(proof, client).await;
-                verdict.map_err(|source| BackendError::new(Backend::Human, source))?
-            }
-            #[cfg(feature = "proof-of-work")]
-            Judged::Work(answer) => self.take_work(&answer).await?,
-        };
-        match verdict {
-            Verdict::Accept => Ok(()),
-            Verdict::Refuse(flaw) => Err(Halt::Challenge(EventKind::ProofRefused(flaw))),
-        }
     }
 
     /// What everybody shares, and the reserve behind it: one use an hour for each network.
@@ -259,9 +257,10 @@ impl ResetFlow {
         decision.map_err(|source| BackendError::new(Backend::Limiter, source))
     }
 
-    /// Clients without an address share one bucket.
+    /// Clients without an address share one bucket. Over all tenants, like a network's: otherwise one
+    /// source in five tenants would use up what five sources of its network have.
     pub(super) fn source_key(&self, label: &str, client: &Client) -> LimitKey {
-        self.address_key(label, client.prefix())
+        self.of(None).address_key(label, client.prefix())
     }
 
     pub(super) fn address_key(&self, label: &str, address: Option<IpAddr>) -> LimitKey {

@@ -18,7 +18,8 @@ use crate::token::Purpose;
 /// text message gets nothing.
 ///
 /// Whatever it is goes to an address of the account that its owner confirmed, and is one of the
-/// mails that the account gets in an hour.
+/// mails that the account gets in an hour; those that answer a request for a code are counted with
+/// its codes.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ExternalAccounts {

@@ -156,13 +156,14 @@ impl fmt::Debug for Verified {
 #[derive(Clone, Copy)]
 pub(super) struct Presented {
     pub(super) source: &'static str,
-    pub(super) network: &'static str,
+    /// Its whole network too, where a secret is short enough to be guessed. A long one is not, and
+    /// a network has neighbours, whom nobody shall shut out.
+    pub(super) network: Option<&'static str>,
 }
 
-/// Links, codes and second factors.
-pub(super) const VERIFY: Presented = Presented {
+const LINKS: Presented = Presented {
     source: "verify-source",
-    network: "verify-network",
+    network: None,
 };
 
 impl ResetFlow {
@@ -179,7 +180,7 @@ impl ResetFlow {
         };
         let unavailable =
             |backend, source| VerifyError::Unavailable(self.failed(backend, Step::Verify, source));
-        let over = self.over_limit(VERIFY, client).await;
+        let over = self.over_limit(LINKS, client).await;
         if let Some(retry_after) = over.map_err(|e| unavailable(Backend::Limiter, e))? {
             return Err(VerifyError::RateLimited { retry_after });
         }
@@ -215,8 +216,8 @@ impl ResetFlow {
         })
     }
 
-    /// Charges a source, and its network, for a secret that it presents; answers when it may try
-    /// again, if one of them is over its limit.
+    /// Charges a source, and perhaps its network, for a secret that it presents; answers when it may
+    /// try again, if one of them is over its limit.
     pub(super) async fn over_limit(
         &self,
         label: Presented,
@@ -228,10 +229,10 @@ impl ResetFlow {
             return Ok(Some(self.told(EventKind::RateLimited, client, wait)));
         }
         // Who has a /48 has 65,536 sources.
-        let Some(network) = client.network() else {
+        let Some((label, network)) = label.network.zip(client.network()) else {
             return Ok(None);
         };
-        let network = self.of(None).address_key(label.network, Some(network));
+        let network = self.of(None).address_key(label, Some(network));
         let quota = limits.of_network(limits.verifications);
         let wait = self.wait(&network, &quota).await?;
         Ok(wait.map(|wait| self.told(EventKind::NetworkLimited, client, wait)))

@@ -8,7 +8,7 @@ use crate::account::{Account, Client, UserId};
 use crate::audit::{EventKind, Refused, Step};
 use crate::clock::Timestamp;
 use crate::error::{Backend, BackendError, BoxError};
-use crate::flow::verify::VERIFY;
+use crate::flow::verify::Presented;
 use crate::flow::{ResetFlow, VerifyError};
 use crate::limit::{Decision, Quota};
 use crate::password::{PoolError, Share};
@@ -22,6 +22,11 @@ use crate::token::{
 /// How long a count of tries is kept: longer than anybody would wait to go on guessing, and no
 /// longer, because whoever asks for codes makes such records.
 const COUNT_LIFE: Duration = Duration::from_secs(30 * 86_400);
+/// Apart from links, which must go on working for a source whose codes are over the limit (R35).
+const CODES: Presented = Presented {
+    source: "code-source",
+    network: Some("code-network"),
+};
 /// How many codes a minute are compared with nothing, for everybody together.
 const TRIES_OF_NOTHING: u32 = 60;
 const ANY_NUMBER: Live = Live::at_most(NonZeroU32::MAX);
@@ -104,7 +109,7 @@ impl ResetFlow {
             return Err(self.refuse_code(Refused::Unknown, client, None, None));
         }
         let selector = handle.selector();
-        let over = self.over_limit(VERIFY, client).await;
+        let over = self.over_limit(CODES, client).await;
         if let Some(retry_after) = over.map_err(|e| self.code_unavailable(Backend::Limiter, e))? {
             return Err(CodeError::RateLimited { retry_after });
         }
