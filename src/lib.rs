@@ -22,6 +22,11 @@ pub mod text;
 pub mod token;
 mod wire;
 
+/// The code in the pages of `docs` compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/alarms.md")]
+struct Alarms;
+
 pub use clock::Timestamp;
 pub use flow::{ResetFlow, Verified};
 

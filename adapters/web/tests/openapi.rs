@@ -15,8 +15,6 @@ mod reader;
 #[cfg(feature = "axum")]
 #[path = "openapi/schemathesis.rs"]
 mod schemathesis;
-#[path = "support/solved.rs"]
-mod solved;
 #[path = "openapi/world.rs"]
 mod world;
 

@@ -24,8 +24,6 @@ mod bare;
 #[path = "../../../../tests/support/http.rs"]
 mod client;
 mod server;
-#[path = "../support/solved.rs"]
-mod solved;
 mod sources;
 mod stalled;
 mod unavailable;

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use base64ct::{Base64, Encoding};
 use password_reset::clock::Clock;
 use password_reset::flow::Codes;
 use password_reset::human::{Demand, ProofOfWork, When};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::client::Browser;
 use crate::server::Front;
-use crate::solved::solved;
 use crate::world::{ADA, ASK, SENT, Setup, World, bytes_of, json, post_json};
 
 suite!(
@@ -35,6 +36,27 @@ fn with_work(front: Front, when: When) -> World {
             flow.proof_of_work(work, when).codes(Codes::default())
         })
         .start(front)
+}
+
+/// Does the work as the script does.
+fn solved(work: &Value) -> String {
+    let (salt, wanted) = (
+        work["salt"].as_str().unwrap(),
+        work["challenge"].as_str().unwrap(),
+    );
+    let fits = |number: &u64| {
+        let digest = Sha256::digest(format!("{salt}{number}"));
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        hex == wanted
+    };
+    let number = (0..=work["maxnumber"].as_u64().unwrap())
+        .find(fits)
+        .unwrap();
+    let answer = json!({
+        "algorithm": work["algorithm"], "challenge": wanted, "number": number,
+        "salt": salt, "signature": work["signature"],
+    });
+    Base64::encode_string(answer.to_string().as_bytes())
 }
 
 /// The work in a page's form.

@@ -107,18 +107,18 @@ async fn every_documented_answer_is_given_and_no_other() {
     }
     let ada = r#"{"identifier":"ada@example.com"}"#;
     reader.send(&world, post(ASK, JSON), ada).await;
-    // Over a limit, without a proof and with one.
+    // Over a limit, without a proof and with one that is none. With a good one it is told to wait,
+    // which a limiter that takes nothing cannot show.
     reader.send(&closed, post(ASK, JSON), ada).await;
-    let work = closed.flow.challenge().unwrap().unwrap().to_json();
-    for proof in [
-        solved(&serde_json::from_str(&work).unwrap()),
-        "AAAA".to_owned(),
-    ] {
-        let proven = serde_json::json!({ "identifier": "ada@example.com", "proof": proof });
-        reader
-            .send(&closed, post(ASK, JSON), &proven.to_string())
-            .await;
-    }
+    let proven = r#"{"identifier":"ada@example.com","proof":"AAAA"}"#;
+    reader.send(&closed, post(ASK, JSON), proven).await;
+    let retry_after = Duration::from_secs(180);
+    reader.refuse(
+        &world,
+        Method::POST,
+        ASK,
+        &Problem::RateLimited { retry_after },
+    );
     for method in [Method::GET, Method::HEAD] {
         for path in [ASK, "/forgot-password/challenge"] {
             reader.refuse(&world, method.clone(), path, &Problem::Unavailable);
