@@ -247,7 +247,8 @@ pub enum EventKind {
     /// A source was over its limit and was told so: of requests, where the event names an identifier,
     /// or else of tokens and codes that it presented.
     RateLimited,
-    /// All sources of one network together were over such a limit, and one of them was told so.
+    /// All sources of one network together were over their limit, of requests or of codes, and one of
+    /// them was told so.
     NetworkLimited,
     /// All requests together were over their limit. Either this one was told so, or it was taken
     /// from the reserve, and the request itself follows as an event of its own.

@@ -78,7 +78,9 @@ pub struct Limits {
     pub reserve: Quota,
     /// Tokens presented from one IPv4 address or IPv6 /64, over all tenants: 60 a minute. Codes are
     /// counted apart, and from one network too: as many as
-    /// [`sources_per_network`](Self::sources_per_network) of its sources may try, so 300.
+    /// [`sources_per_network`](Self::sources_per_network) of its sources may try, so 300. Links of
+    /// "this wasn't me" are counted apart as well. Links have no limit for a network: they cannot be
+    /// guessed, and a look-up is cheap; a flood of them is the gateway's.
     pub verifications: Quota,
     /// Mails to one account, whatever was typed: 5 an hour. Those with codes, and those of operators,
     /// are counted apart, under the same quota.

@@ -174,8 +174,8 @@ impl ResetFlow {
         }
     }
 
-    /// What belongs to the client alone. Asked before the proof is looked at, because a check may
-    /// be a call to somebody else's service.
+    /// What belongs to the client alone. Asked before a proof is looked at that somebody else's service
+    /// has to judge.
     async fn charge_source(&self, lane: &Lane, asked: &Asked<'_>) -> Result<(), Halt> {
         let limits = &self.core.settings.limits;
         let key = self.source_key(lane.source, asked.client);
@@ -188,7 +188,8 @@ impl ResetFlow {
                 .await?;
         }
         if asked.means.is_text() {
-            let key = self.source_key(TEXTS, asked.client);
+            // Telephones know no tenants.
+            let key = self.of(None).source_key(TEXTS, asked.client);
             let quota = &self.core.settings.text_limits.source;
             if let Decision::Deny { retry_after } = self.count(&key, quota).await? {
                 return Err(Halt::Limited {
@@ -257,10 +258,13 @@ impl ResetFlow {
         decision.map_err(|source| BackendError::new(Backend::Limiter, source))
     }
 
-    /// Clients without an address share one bucket. Over all tenants, like a network's: otherwise one
-    /// source in five tenants would use up what five sources of its network have.
+    /// Over all tenants, like a network's: otherwise one source in five tenants would use up what five
+    /// sources of its network have. Clients without an address share one bucket in each tenant.
     pub(super) fn source_key(&self, label: &str, client: &Client) -> LimitKey {
-        self.of(None).address_key(label, client.prefix())
+        match client.prefix() {
+            Some(address) => self.of(None).address_key(label, Some(address)),
+            None => self.address_key(label, None),
+        }
     }
 
     pub(super) fn address_key(&self, label: &str, address: Option<IpAddr>) -> LimitKey {

@@ -117,8 +117,10 @@ impl ResetFlow {
         self.request_with_proof(identifier, None, client).await
     }
 
-    /// The same, with the proof that a human asks, if there is one. It is looked at once the source
-    /// and its network are within their limits, and before anything else is spent.
+    /// The same, with the proof that a human asks, if there is one. Work is judged and taken first, so
+    /// that work which was done before, or never, takes nothing that others share; work that was taken
+    /// is used up, also when a limit then turns the request away. Any other proof is looked at once the
+    /// source and its network are within their limits, and before anything else is spent.
     ///
     /// # Errors
     ///

@@ -63,7 +63,8 @@ pub struct WatchReport {
 /// [`Unlimited`](crate::limit::Unlimited) each tells it. All of them must follow the same trail.
 ///
 /// Every alarm that was told is recorded in the trail too, as [`EventKind::Alarm`]. One that another
-/// process has claimed, and that does not stand there two minutes later, is told after all. When the first round begins,
+/// process has claimed, and that does not stand there two minutes later, is told after all (but for
+/// `trail_unreadable`, which nobody could see there). When the first round begins,
 /// the last day of the trail is read, so that nothing is missed over a restart; what rang then, and
 /// stands in the trail, is not told again.
 ///
@@ -158,6 +159,8 @@ type Names = (Option<IpAddr>, Option<Pseudonym>, Option<UserId>);
 struct Due {
     alarm: Alarm,
     claim: Claim,
+    /// Won in place of somebody who did not tell it in time.
+    leased: bool,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -370,6 +373,7 @@ impl Watcher {
         let open = |alarm| Due {
             alarm,
             claim: Claim::Open,
+            leased: false,
         };
         self.due.extend(alarms.into_iter().map(open));
         while self.due.len() > WAITING {
@@ -392,6 +396,7 @@ impl Watcher {
                 }
                 Claim::Elsewhere(since) if now.since(since) >= TELLING => {
                     due.claim = Claim::Asked;
+                    due.leased = true;
                     // A lease, so that nobody who dies takes an alarm along.
                     let lease = Quota::new(1, TELLING);
                     if !is_ours(&self.flow, "alarm-again", &due.alarm, &lease, now).await {
@@ -400,12 +405,13 @@ impl Watcher {
                 }
                 _ => {}
             }
-            if matches!(due.claim, Claim::Elsewhere(_)) && is_of_the_watch(&due.alarm) {
-                // While the trail cannot be read, nobody can see there that it was told.
+            let elsewhere = matches!(due.claim, Claim::Elsewhere(_));
+            if elsewhere && due.alarm.rule == TRAIL_UNREADABLE {
+                // Nobody can see in the trail whether it was told.
                 self.due.pop_front();
                 continue;
             }
-            if matches!(due.claim, Claim::Elsewhere(_)) {
+            if elsewhere {
                 self.due.rotate_left(1);
                 continue;
             }
@@ -422,7 +428,12 @@ impl Watcher {
                 // The sink's own words are dropped: nobody knows what is in them.
                 tracing::error!(alarm = %due.alarm, "an alarm could not be told");
                 report.failures += 1;
-                self.due.push_back(due);
+                // Whoever only stood in lets others try, so that not all of them end up telling.
+                let claim = match due.leased {
+                    true => Claim::Elsewhere(now),
+                    false => due.claim,
+                };
+                self.due.push_back(Due { claim, ..due });
             }
         }
     }
@@ -443,10 +454,6 @@ fn of_the_watch(rule: RuleName, count: u64, first_seen: Timestamp, now: Timestam
         source: None,
         challenge: None,
     }
-}
-
-fn is_of_the_watch(alarm: &Alarm) -> bool {
-    [EVENTS_LOST, TRAIL_UNREADABLE].contains(&alarm.rule)
 }
 
 /// Whether this process is the one that tells. A limiter that fails leaves nobody untold.
@@ -516,10 +523,10 @@ impl Watching {
 /// An alarm that stands in the trail.
 type Told = (RuleName, Names, Timestamp);
 
-/// Whether it is this alarm: told some moments after it rang.
+/// Whether it is about what this alarm is about, and was told after it rang.
 fn is_about((rule, names_of_told, at): &Told, alarm: &Alarm) -> bool {
     let about = *rule == alarm.rule && *names_of_told == names(&alarm.subject);
-    about && *at >= alarm.at && at.since(alarm.at) < alarm.cool_down
+    about && *at >= alarm.at
 }
 
 fn told(entry: &Entry) -> Option<Told> {
@@ -534,7 +541,10 @@ fn told(entry: &Entry) -> Option<Told> {
 impl Past {
     /// Whether the trail has this alarm.
     fn has_told(&self, alarm: &Alarm) -> bool {
-        self.told.iter().any(|told| is_about(told, alarm))
+        // Before it may ring again.
+        let in_time = |(_, _, at): &Told| at.since(alarm.at) < alarm.cool_down;
+        let mut told = self.told.iter();
+        told.any(|told| is_about(told, alarm) && in_time(told))
     }
 }
 

@@ -76,7 +76,8 @@ impl AuditSink for MemoryLog {
         Ok(())
     }
 
-    /// What was forgotten before a follower came so far; what nobody follows was there to be read.
+    /// What was forgotten before anybody who follows the log had come so far; what nobody follows was
+    /// there to be read.
     fn lost(&self) -> u64 {
         lock(&self.0).lost
     }
@@ -118,7 +119,10 @@ impl AuditLog for MemoryLog {
             .partition_point(|entry| entry.arrival <= after);
         let found: Vec<_> = inner.entries.range(first..).collect();
         let page = page(&found, limit.min(MAX_ENTRIES));
+        // The furthest of all followers.
+        let newest = Arrival(inner.arrived);
         let seen = page.entries.last().map_or(after, |entry| entry.arrival);
+        let seen = seen.min(newest);
         inner.followed = inner.followed.max(Some(seen));
         Ok(page)
     }

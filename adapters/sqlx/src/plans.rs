@@ -82,6 +82,15 @@ fn trail<D: Driver>(backend: &SqlBackend<D>) -> Vec<OfTrail> {
             values!["1", "2"],
             "audit_job",
         ),
+        // Whether somebody else has had a name.
+        (
+            backend.statement(
+                "SELECT 1 FROM {audit} AS others
+                WHERE others.identifier = ?1 AND others.user_id <> ?2",
+            ),
+            values!["1", "user-77"],
+            "audit_identifier",
+        ),
         (
             backend
                 .statement("DELETE FROM {audit} WHERE user_id IS NULL AND identifier IN (?1, ?2)"),

@@ -598,6 +598,21 @@ fn standard() -> Vec<Rule> {
                 10 * MINUTE,
             )
         }),
+        // Also where no address is known.
+        mild(Rule {
+            counts: presented.clone(),
+            ..rule(
+                "bad_token_spike",
+                Signal::BadToken,
+                Events,
+                all,
+                Usual {
+                    factor: 10,
+                    floor: 300,
+                },
+                10 * MINUTE,
+            )
+        }),
         // Many sources, each of them quiet.
         Rule {
             counts: presented,
@@ -606,7 +621,7 @@ fn standard() -> Vec<Rule> {
                 Signal::BadToken,
                 Networks,
                 all,
-                Count(100),
+                Count(200),
                 10 * MINUTE,
             )
         },

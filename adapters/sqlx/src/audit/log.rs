@@ -25,6 +25,13 @@ const READ: &str = "SELECT id, entry, at, kind, number, tenant, user_id, identif
     token, parent, actor FROM {audit}";
 /// How many jobs or tokens one statement names.
 const BATCH: usize = 100;
+/// The names of an account that no other one has had. Each is looked up once, however many events
+/// carry it.
+const NAMES: &str = "SELECT thread FROM
+    (SELECT DISTINCT identifier AS thread FROM {audit}
+        WHERE user_id = ?1 AND identifier IS NOT NULL) AS names
+    WHERE NOT EXISTS (SELECT 1 FROM {audit} AS others
+        WHERE others.identifier = names.thread AND others.user_id <> ?1)";
 
 /// `SELECT` with as many conditions as a query has.
 struct Select {
@@ -235,19 +242,15 @@ impl<D: Driver> SqlBackend<D> {
         // The account's own entries last: until then they lead to the others, also when this is
         // done again after it was cut.
         for column in ["job", "token", "parent", "identifier"] {
-            // A name that stands beside another account too belongs to neither: whoever takes over a
-            // name must not erase what happened under it before.
-            let alone = match column {
-                "identifier" => {
-                    "AND NOT EXISTS (SELECT 1 FROM {audit} AS others
-                    WHERE others.identifier = own.identifier AND others.user_id <> ?1)"
-                }
-                _ => "",
+            let threads = match column {
+                // A name that stands beside another account too belongs to neither: whoever takes over
+                // a name must not erase what happened under it before.
+                "identifier" => NAMES.to_owned(),
+                _ => format!(
+                    "SELECT DISTINCT {column} AS thread FROM {{audit}}
+                    WHERE user_id = ?1 AND {column} IS NOT NULL"
+                ),
             };
-            let threads = format!(
-                "SELECT DISTINCT {column} AS thread FROM {{audit}} AS own
-                WHERE user_id = ?1 AND {column} IS NOT NULL {alone}"
-            );
             let rows = session
                 .rows(&self.statement(&threads), values![user])
                 .await?;
